@@ -1,0 +1,77 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+// ISA-L exists for x86-64 and arm64; elsewhere zlib compresses instead.
+let hasISAL = FileManager.default.fileExists(atPath: "/usr/include/isa-l/igzip_lib.h")
+
+let warnings: [SwiftSetting] =
+    Context.environment["QCOWBACKUP_WARNINGS"] == "error" ? [.treatAllWarnings(as: .error)] : []
+
+let settings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        // An async function runs where its caller runs: blocking I/O stays on the worker threads.
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        // Spans over memory that we own (AlignedBuffer).
+        .enableExperimentalFeature("Lifetimes"),
+    ] + warnings
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func cLibrary(_ name: String, pkgConfig: String, debian package: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([package])])
+}
+
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let compressors: [Target] =
+    [
+        cLibrary("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
+        cLibrary("CDeflate", pkgConfig: "libdeflate", debian: "libdeflate-dev"),
+        cLibrary("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
+    ] + (hasISAL ? [cLibrary("CISAL", pkgConfig: "libisal", debian: "libisal-dev")] : [])
+
+let package = Package(
+    name: "qcowbackup",
+    products: [
+        .executable(name: "qcowbackup", targets: ["qcowbackup"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
+    ],
+    targets: compressors + [
+        .target(name: "CLinux"),
+        library("BinaryCoding"),
+        library("BlockIO", ["BinaryCoding", "CLinux", system]),
+        library("DirtyBitmaps", ["BinaryCoding"]),
+        library(
+            "Qcow2Format",
+            ["BinaryCoding", "BlockIO", "DirtyBitmaps", system] + compressors.map { .byName(name: $0.name) }),
+        library("BackupCore", ["BinaryCoding", "BlockIO", "DirtyBitmaps", system]),
+        library("BackupService", ["BackupCore", "BinaryCoding", "BlockIO", "Qcow2Format", system]),
+        .executableTarget(
+            name: "qcowbackup", dependencies: ["BackupService", arguments, system], swiftSettings: settings),
+
+        .target(
+            name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
+            swiftSettings: settings),
+        tests("BinaryCodingTests", ["BinaryCoding"]),
+        tests("BlockIOTests", ["BlockIO", "TestSupport", system]),
+        tests("DirtyBitmapsTests", ["DirtyBitmaps"]),
+        tests("Qcow2FormatTests", ["BinaryCoding", "BlockIO", "Qcow2Format", "TestSupport", system]),
+        tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
+        tests("BackupServiceTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", system]),
+        tests("InteropTests", ["BlockIO", "Qcow2Format", "TestSupport", system]),
+    ]
+)

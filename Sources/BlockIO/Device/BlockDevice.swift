@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// A disk: a fixed number of bytes that can be read, and perhaps written, at any offset.
+///
+/// Raw files, image formats, NBD exports and wrappers around them all appear as this, and the job core knows nothing
+/// else. Every transfer is whole: it moves all the bytes that were asked for or throws. Requests may overlap in time;
+/// what overlapping writes leave behind is undefined, as on a real disk. Blocking calls are fine inside, since the
+/// work runs on `WorkerThreads`.
+public protocol BlockDevice: AnyObject, Sendable {
+    /// What a person calls the device: a path or a URL.
+    var name: String { get }
+
+    /// Length of the disk in bytes.
+    var length: UInt64 { get }
+
+    /// What the device can do, for callers that choose between ways to reach the same end.
+    var capabilities: DeviceCapabilities { get }
+
+    /// Unit in bytes below which a write may touch neighbouring data; 0 where there is none.
+    ///
+    /// - Throws: `BlockError.unsupported` where the device has no way to tell.
+    func clusterSize() async throws(BlockError) -> UInt64
+
+    /// Fills the buffer with the bytes from `offset` on.
+    ///
+    /// - Throws: `BlockError.outOfRange` where the range does not lie on the disk.
+    func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError)
+
+    /// What is known about the bytes from `offset` on, without reading them.
+    ///
+    /// The answer covers at least one byte and at most `length` bytes, and holds for all of them.
+    func blockStatus(
+        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
+    ) async throws(BlockError) -> BlockExtent
+
+    /// Writes the whole buffer at `offset`.
+    func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError)
+
+    /// Writes the whole buffer, compressed where that makes it smaller. `offset` and, but for the end of the disk, the
+    /// length are multiples of the cluster size.
+    func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError)
+
+    /// Makes the range read as zeroes, and gives its storage back where the device can.
+    func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError)
+
+    /// Copies stored bytes without moving them through this process, sharing them where the file system can.
+    ///
+    /// - Throws: any error where that can't be done; the caller then copies through a buffer.
+    func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError)
+
+    /// Tells the device that the content of the range no longer matters.
+    func discard(at offset: UInt64, length: UInt64) async throws(BlockError)
+
+    /// Brings everything written so far to stable storage.
+    func flush() async throws(BlockError)
+}
+
+/// A device that image formats are laid out in: its length can change.
+public protocol StorageDevice: BlockDevice {
+    /// Where the next free byte should start for writes to go straight to the disk, in bytes; 1 where nothing is gained.
+    var preferredAlignment: UInt64 { get }
+
+    /// Changes the length. Bytes that are added read as zeroes.
+    func resize(to length: UInt64) async throws(BlockError)
+}
+
+/// Defaults for devices that are only read.
+extension BlockDevice {
+    public func clusterSize() async throws(BlockError) -> UInt64 { 0 }
+
+    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        throw .readOnly(device: name)
+    }
+
+    public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        throw .unsupported(operation: "compressed writes", device: name)
+    }
+
+    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+        throw .readOnly(device: name)
+    }
+
+    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+        throw .unsupported(operation: "copy offload", device: name)
+    }
+
+    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+        throw .readOnly(device: name)
+    }
+
+    public func flush() async throws(BlockError) {}
+
+    /// Checks that a request lies on the disk.
+    ///
+    /// - Throws: `BlockError.outOfRange`.
+    @inlinable
+    public func checkRange(at offset: UInt64, length: UInt64) throws(BlockError) {
+        guard offset <= self.length, length <= self.length - offset else {
+            throw .outOfRange(device: name, offset: offset, length: length, deviceLength: self.length)
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import SystemPackage
+
+/// Why a request to a device failed.
+public enum BlockError: Error, Sendable {
+    /// The operating system refused.
+    case system(SystemCallError)
+    /// The layer above the storage refused: an image format, a protocol.
+    case layer(any LayerError)
+    /// The request does not lie on the disk. Offsets and lengths are in bytes.
+    case outOfRange(device: String, offset: UInt64, length: UInt64, deviceLength: UInt64)
+    case readOnly(device: String)
+    case unsupported(operation: String, device: String)
+    case cancelled
+}
+
+/// An error of a layer that presents itself as a device.
+public protocol LayerError: Error, Sendable, CustomStringConvertible {
+    /// The system error that a guest would see.
+    var errno: Errno { get }
+}
+
+extension BlockError {
+    /// The system error that a guest or a job's client would see.
+    public var errno: Errno {
+        switch self {
+        case .system(let error): error.errno
+        case .layer(let error): error.errno
+        case .outOfRange: .ioError
+        case .readOnly: .permissionDenied
+        case .unsupported: .notSupported
+        case .cancelled: .canceled
+        }
+    }
+}
+
+extension BlockError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .system(let error): error.description
+        case .layer(let error): error.description
+        case .outOfRange(let device, let offset, let length, let deviceLength):
+            "\(device): \(length) bytes at offset \(offset) are outside the disk of \(deviceLength) bytes"
+        case .readOnly(let device): "\(device) is open for reading only"
+        case .unsupported(let operation, let device): "\(device) does not support \(operation)"
+        case .cancelled: "cancelled"
+        }
+    }
+}

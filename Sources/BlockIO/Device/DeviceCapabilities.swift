@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What a device can do beyond reading.
+public struct DeviceCapabilities: Sendable, Equatable {
+    public var isReadOnly: Bool
+    /// Whether unallocated ranges show another device's content.
+    public var hasBackingFile: Bool
+    public var canWriteCompressed: Bool
+    /// Whether `copyRange` is worth a try: it shares blocks, or a server does the copying.
+    public var canCopyRange: Bool
+    /// Longest single transfer in bytes; `nil` for no limit.
+    public var maximumTransfer: UInt64?
+
+    public init(
+        isReadOnly: Bool = true, hasBackingFile: Bool = false, canWriteCompressed: Bool = false,
+        canCopyRange: Bool = false, maximumTransfer: UInt64? = nil
+    ) {
+        self.isReadOnly = isReadOnly
+        self.hasBackingFile = hasBackingFile
+        self.canWriteCompressed = canWriteCompressed
+        self.canCopyRange = canCopyRange
+        self.maximumTransfer = maximumTransfer
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+const int32_t clinux_O_DIRECT = O_DIRECT;
+const int32_t clinux_O_CLOEXEC = O_CLOEXEC;
+const int32_t clinux_FALLOC_FL_KEEP_SIZE = FALLOC_FL_KEEP_SIZE;
+const int32_t clinux_FALLOC_FL_PUNCH_HOLE = FALLOC_FL_PUNCH_HOLE;
+const int32_t clinux_FALLOC_FL_ZERO_RANGE = FALLOC_FL_ZERO_RANGE;
+const int32_t clinux_SEEK_DATA = SEEK_DATA;
+const int32_t clinux_SEEK_HOLE = SEEK_HOLE;
+
+int64_t clinux_copy_file_range(int source, int64_t source_offset, int target, int64_t target_offset, size_t length) {
+    off64_t from = source_offset, to = target_offset;
+    return copy_file_range(source, &from, target, &to, length, 0);
+}
+
+int clinux_fallocate(int descriptor, int mode, int64_t offset, int64_t length) {
+    return fallocate(descriptor, mode, offset, length);
+}
+
+int clinux_rename_noreplace(const char *from, const char *to) {
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+int clinux_lock_byte(int descriptor, int64_t byte, int16_t type) {
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
+int clinux_probe_byte(int descriptor, int64_t byte, int16_t *type) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    int result = fcntl(descriptor, F_OFD_GETLK, &lock);
+    *type = lock.l_type;
+    return result;
+}
+
+int clinux_block_device_size(int descriptor, uint64_t *bytes) {
+    return ioctl(descriptor, BLKGETSIZE64, bytes);
+}
+
+int clinux_logical_block_size(int descriptor, uint32_t *bytes) {
+    return ioctl(descriptor, BLKSSZGET, bytes);
+}
+
+int clinux_block_device_zero_out(int descriptor, uint64_t offset, uint64_t length) {
+    uint64_t range[2] = {offset, length};
+    return ioctl(descriptor, BLKZEROOUT, range);
+}
+
+int clinux_direct_io_alignment(int descriptor, uint32_t *memory, uint32_t *offset) {
+#ifndef STATX_DIOALIGN
+#define STATX_DIOALIGN 0x00002000U
+#endif
+    // Debian 12's headers end before the two fields that STATX_DIOALIGN fills; they follow stx_mnt_id.
+    union {
+        struct statx status;
+        struct {
+            uint8_t before[0x98];
+            uint32_t memory_alignment;
+            uint32_t offset_alignment;
+        } direct;
+        uint8_t room[256];
+    } answer = {0};
+    int result = (int)syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_DIOALIGN, &answer);
+    if (result == 0) {
+        *memory = answer.direct.memory_alignment;
+        *offset = answer.direct.offset_alignment;
+    }
+    return result;
+}
+
+int clinux_filesystem_type(int descriptor, uint64_t *type) {
+    struct statfs status;
+    int result = fstatfs(descriptor, &status);
+    if (result == 0) {
+        *type = (uint64_t)(unsigned long)status.f_type;
+    }
+    return result;
+}
+
+int clinux_name_thread(const char *name) {
+    return pthread_setname_np(pthread_self(), name);
+}

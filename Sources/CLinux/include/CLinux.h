@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What Linux offers and Swift's Glibc module does not import: macros with casts, variadic calls, and calls hidden
+// behind _GNU_SOURCE. Wrappers only; no logic.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+extern const int32_t clinux_O_DIRECT;
+extern const int32_t clinux_O_CLOEXEC;
+extern const int32_t clinux_FALLOC_FL_KEEP_SIZE;
+extern const int32_t clinux_FALLOC_FL_PUNCH_HOLE;
+extern const int32_t clinux_FALLOC_FL_ZERO_RANGE;
+extern const int32_t clinux_SEEK_DATA;
+extern const int32_t clinux_SEEK_HOLE;
+
+int64_t clinux_copy_file_range(int source, int64_t source_offset, int target, int64_t target_offset, size_t length);
+int clinux_fallocate(int descriptor, int mode, int64_t offset, int64_t length);
+
+// rename without replacing: fails with EEXIST where the new name exists.
+int clinux_rename_noreplace(const char *from, const char *to);
+
+// fcntl's open-file-description locks on one byte; type is F_RDLCK, F_WRLCK or F_UNLCK.
+int clinux_lock_byte(int descriptor, int64_t byte, int16_t type);
+// As fcntl(F_OFD_GETLK): on success *type is F_UNLCK where the lock could be had.
+int clinux_probe_byte(int descriptor, int64_t byte, int16_t *type);
+
+int clinux_block_device_size(int descriptor, uint64_t *bytes);
+int clinux_logical_block_size(int descriptor, uint32_t *bytes);
+int clinux_block_device_zero_out(int descriptor, uint64_t offset, uint64_t length);
+// Alignment that direct I/O asks of memory and of file offsets; 0 where the kernel can't tell or refuses direct I/O.
+int clinux_direct_io_alignment(int descriptor, uint32_t *memory, uint32_t *offset);
+// The file system's magic number (statfs f_type).
+int clinux_filesystem_type(int descriptor, uint64_t *type);
+
+// Names the calling thread, for debuggers and process listings.
+int clinux_name_thread(const char *name);
