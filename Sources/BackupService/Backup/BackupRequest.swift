@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import Qcow2Format
+
+/// What to back up, where to, and how.
+public struct BackupRequest: Sendable {
+    /// Which part of the source is copied.
+    public enum Sync: String, Sendable, CaseIterable {
+        /// Everything that the disk shows.
+        case full
+        /// What the top layer holds; the target gets the source's backing file as its own.
+        case top
+    }
+
+    /// What to do about a target that exists.
+    public enum ExistingTarget: Sendable {
+        case refuse
+        /// Replace it, once the new backup is on stable storage.
+        case replace
+        /// Write into it as it is: `-n`.
+        case reuse
+    }
+
+    /// When to have the kernel copy, or share, the blocks.
+    public enum CopyRange: String, Sendable, CaseIterable {
+        /// Where the file system is known to share blocks or to copy on its server.
+        case auto
+        /// Wherever the kernel can.
+        case on
+        case off
+    }
+
+    public var source: String
+    public var target: String
+    public var sync = Sync.full
+    /// Format of the source; `nil` recognises it by its magic number.
+    public var sourceFormat: ImageFormat?
+    /// Format of backing files that record none; `nil` refuses them.
+    public var backingFormat: ImageFormat?
+    public var targetFormat = ImageFormat.qcow2
+    /// `-o` options of the target, in order, as given: `cluster_size=64k`.
+    public var targetOptions: [String] = []
+    /// `nil` stores clusters as they are.
+    public var compression: CompressionSettings?
+    /// Name or id of the internal snapshot to read instead of the active state.
+    public var snapshot: String?
+    /// Read the source although another process writes to it.
+    public var forceShare = false
+    public var existingTarget = ExistingTarget.refuse
+    /// Leave the unfinished target where a run fails.
+    public var keepPartial = false
+    public var copyRange = CopyRange.auto
+    /// Parallel workers; `nil` chooses by the number of processors.
+    public var workers: Int?
+
+    public init(source: String, target: String) {
+        self.source = source
+        self.target = target
+    }
+}

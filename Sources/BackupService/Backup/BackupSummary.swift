@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What a finished backup did. Sizes are in bytes.
+public struct BackupSummary: Sendable, Equatable {
+    /// The finished target.
+    public var target: String
+    public var virtualSize: UInt64
+    /// Read from the source, uncompressed.
+    public var bytesRead: UInt64
+    /// Stored in the target as data, before compression.
+    public var bytesWritten: UInt64
+    /// Found to be zero, and recorded as such without data.
+    public var bytesZero: UInt64
+    /// Not copied: the top layer doesn't hold them.
+    public var bytesSkipped: UInt64
+    /// Copied or shared by the kernel; part of `bytesWritten`.
+    public var bytesOffloaded: UInt64
+    /// Length of the target file; `nil` where it is no file.
+    public var targetLength: UInt64?
+    public var seconds: Double
+
+    public init(
+        target: String, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0, bytesWritten: UInt64 = 0,
+        bytesZero: UInt64 = 0, bytesSkipped: UInt64 = 0, bytesOffloaded: UInt64 = 0, targetLength: UInt64? = nil,
+        seconds: Double = 0
+    ) {
+        self.target = target
+        self.virtualSize = virtualSize
+        self.bytesRead = bytesRead
+        self.bytesWritten = bytesWritten
+        self.bytesZero = bytesZero
+        self.bytesSkipped = bytesSkipped
+        self.bytesOffloaded = bytesOffloaded
+        self.targetLength = targetLength
+        self.seconds = seconds
+    }
+}
