@@ -10,6 +10,10 @@ public enum BlockError: Error, Sendable {
     case layer(any LayerError)
     /// The request does not lie on the disk. Offsets and lengths are in bytes.
     case outOfRange(device: String, offset: UInt64, length: UInt64, deviceLength: UInt64)
+    /// The storage ends, at this byte offset, before the range that was asked for.
+    case truncated(device: String, offset: UInt64)
+    /// The path leads to something that holds no disk.
+    case notADisk(path: String, kind: FileKind)
     case readOnly(device: String)
     case unsupported(operation: String, device: String)
     case cancelled
@@ -27,7 +31,8 @@ extension BlockError {
         switch self {
         case .system(let error): error.errno
         case .layer(let error): error.errno
-        case .outOfRange: .ioError
+        case .outOfRange, .truncated: .ioError
+        case .notADisk: .invalidArgument
         case .readOnly: .permissionDenied
         case .unsupported: .notSupported
         case .cancelled: .canceled
@@ -42,6 +47,9 @@ extension BlockError: CustomStringConvertible {
         case .layer(let error): error.description
         case .outOfRange(let device, let offset, let length, let deviceLength):
             "\(device): \(length) bytes at offset \(offset) are outside the disk of \(deviceLength) bytes"
+        case .truncated(let device, let offset):
+            "\(device): the file ends at offset \(offset), inside the range to read"
+        case .notADisk(let path, let kind): "\(path) is \(kind), not a disk image"
         case .readOnly(let device): "\(device) is open for reading only"
         case .unsupported(let operation, let device): "\(device) does not support \(operation)"
         case .cancelled: "cancelled"

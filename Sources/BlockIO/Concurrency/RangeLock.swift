@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Keeps requests that touch the same bytes apart, and lets all others pass each other.
+///
+/// A request waits until no range that was taken before it overlaps its own. Requests that overlap are served in order
+/// of arrival.
+public final class RangeLock: Sendable {
+    private struct Request {
+        let id: UInt64
+        let range: Range<UInt64>
+        /// Requests before this one that overlap it and are not done.
+        var blockers: Int
+        var continuation: CheckedContinuation<Void, Never>?
+    }
+
+    private struct State {
+        var nextID: UInt64 = 0
+        /// In order of arrival. As many as there are workers: a list is enough.
+        var requests: [Request] = []
+    }
+
+    private let state = Locked(State())
+
+    public init() {}
+
+    /// Runs `body` while no other request holds bytes of `range`.
+    public func withLock<Result, Failure: Error>(
+        _ range: Range<UInt64>, _ body: () async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
+        let id = await acquire(range)
+        defer { release(id) }
+        return try await body()
+    }
+
+    private func acquire(_ range: Range<UInt64>) async -> UInt64 {
+        let (id, mustWait) = state.withLock { state in
+            let id = state.nextID
+            state.nextID += 1
+            let blockers = state.requests.count { $0.range.overlaps(range) }
+            state.requests.append(Request(id: id, range: range, blockers: blockers))
+            return (id, blockers > 0)
+        }
+        guard mustWait else { return id }
+        await withCheckedContinuation { continuation in
+            let isFree = state.withLock { state in
+                // The request is in the list until its release.
+                let index = state.requests.firstIndex { $0.id == id }!
+                if state.requests[index].blockers == 0 { return true }
+                state.requests[index].continuation = continuation
+                return false
+            }
+            if isFree { continuation.resume() }
+        }
+        return id
+    }
+
+    private func release(_ id: UInt64) {
+        let freed = state.withLock { state in
+            let index = state.requests.firstIndex { $0.id == id }!
+            let range = state.requests.remove(at: index).range
+            var freed: [CheckedContinuation<Void, Never>] = []
+            // Only requests that came later were waiting for this one.
+            for later in index..<state.requests.count where state.requests[later].range.overlaps(range) {
+                state.requests[later].blockers -= 1
+                if state.requests[later].blockers == 0, let continuation = state.requests[later].continuation {
+                    freed.append(continuation)
+                }
+            }
+            return freed
+        }
+        for continuation in freed {
+            continuation.resume()
+        }
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Storage whose first bytes are written last, so that an interrupted run can't leave something that looks whole.
+///
+/// `begin()` wipes the head of the storage. From then on the head lives in memory, and everything else goes straight
+/// through, until `commit()` has brought the rest to stable storage and writes the head behind it. A disk image without
+/// its first cluster is refused by every program that opens it.
+public final class HeadLastDevice: StorageDevice {
+    private let storage: any StorageDevice
+    /// The first bytes of the storage, as they will be.
+    private let head: Locked<[UInt8]>
+    private let headLength: UInt64
+
+    /// - Parameter headLength: length in bytes of what is held back.
+    public init(_ storage: any StorageDevice, headLength: Int = 65536) {
+        self.storage = storage
+        self.headLength = UInt64(headLength)
+        head = Locked([UInt8](repeating: 0, count: headLength))
+    }
+
+    /// Takes what the head holds now as its content to come, for storage that is changed and not made anew.
+    public func keepHead() async throws(BlockError) {
+        var buffer = AlignedBuffer(count: Int(min(headLength, storage.length)))
+        var bytes = buffer.mutableBytes
+        try await storage.read(at: 0, into: &bytes)
+        let content = buffer.bytes
+        head.withLock { head in
+            var span = head.mutableSpan
+            var target = span.mutableBytes
+            target.copy(content)
+        }
+    }
+
+    /// Wipes the head of the storage, durably.
+    public func begin() async throws(BlockError) {
+        let length = min(headLength, storage.length)
+        guard length > 0 else { return }
+        let zeroes = [UInt8](repeating: 0, count: Int(length))
+        try await storage.write(at: 0, from: zeroes.span.bytes)
+        try await storage.flush()
+    }
+
+    /// Makes everything else durable, then the head.
+    public func commit() async throws(BlockError) {
+        try await storage.flush()
+        let content = head.withLock { $0 }
+        let length = Int(min(headLength, storage.length))
+        try await storage.write(at: 0, from: content.span.bytes.extracting(0..<length))
+        try await storage.flush()
+    }
+
+    public var name: String { storage.name }
+    public var length: UInt64 { storage.length }
+    public var capabilities: DeviceCapabilities { storage.capabilities }
+    public var preferredAlignment: UInt64 { storage.preferredAlignment }
+
+    /// How many of `length` bytes from `offset` on belong to the head.
+    private func headShare(at offset: UInt64, length: UInt64) -> UInt64 {
+        offset < headLength ? min(length, headLength - offset) : 0
+    }
+
+    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+        let count = buffer.byteCount
+        try checkRange(at: offset, length: UInt64(count))
+        let share = Int(headShare(at: offset, length: UInt64(count)))
+        if share > 0 {
+            let content = head.withLock { $0 }
+            buffer.copy(content.span.bytes.extracting(Int(offset)..<Int(offset) + share))
+        }
+        if share < count {
+            var rest = buffer.slice(share..<count)
+            try await storage.read(at: offset + UInt64(share), into: &rest)
+        }
+    }
+
+    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        let count = buffer.byteCount
+        try checkRange(at: offset, length: UInt64(count))
+        let share = Int(headShare(at: offset, length: UInt64(count)))
+        if share > 0 {
+            head.withLock { head in
+                var span = head.mutableSpan
+                var target = span.mutableBytes
+                target.copy(buffer.extracting(0..<share), at: Int(offset))
+            }
+        }
+        if share < count {
+            try await storage.write(at: offset + UInt64(share), from: buffer.extracting(share..<count))
+        }
+    }
+
+    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+        try checkRange(at: offset, length: length)
+        let share = headShare(at: offset, length: length)
+        if share > 0 {
+            head.withLock { head in
+                var span = head.mutableSpan
+                var target = span.mutableBytes
+                var part = target.slice(Int(offset)..<Int(offset + share))
+                part.clear()
+            }
+        }
+        if share < length {
+            try await storage.writeZeroes(at: offset + share, length: length - share)
+        }
+    }
+
+    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+        guard headShare(at: offset, length: length) == 0 else {
+            throw .unsupported(operation: "copy offload into the first cluster", device: name)
+        }
+        try await storage.copyRange(from: source, to: offset, length: length)
+    }
+
+    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+        try await writeZeroes(at: offset, length: length)
+    }
+
+    public func blockStatus(
+        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
+    ) async throws(BlockError) -> BlockExtent {
+        try checkRange(at: offset, length: length)
+        let share = headShare(at: offset, length: length)
+        if share > 0 {
+            return BlockExtent(length: share, isAllocated: true, readsAsZero: false)
+        }
+        return try await storage.blockStatus(at: offset, length: length, in: scope)
+    }
+
+    public func flush() async throws(BlockError) {
+        try await storage.flush()
+    }
+
+    public func resize(to length: UInt64) async throws(BlockError) {
+        try await storage.resize(to: length)
+    }
+}
