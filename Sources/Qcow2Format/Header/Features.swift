@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Feature bits that a reader must understand to open the image.
+///
+/// Spec: “Header”, bytes 72 to 79, incompatible_features.
+struct IncompatibleFeatures: OptionSet, Sendable {
+    let rawValue: UInt64
+
+    /// Refcounts may be stale: the image was not closed.
+    static let dirty = IncompatibleFeatures(rawValue: 1 << 0)
+    static let corrupt = IncompatibleFeatures(rawValue: 1 << 1)
+    static let externalDataFile = IncompatibleFeatures(rawValue: 1 << 2)
+    /// The compression type is not zlib.
+    static let compressionType = IncompatibleFeatures(rawValue: 1 << 3)
+    static let extendedL2 = IncompatibleFeatures(rawValue: 1 << 4)
+
+    static let supported: IncompatibleFeatures = [.dirty, .corrupt, .externalDataFile, .compressionType, .extendedL2]
+}
+
+/// Feature bits that a reader may ignore. Spec: “Header”, bytes 80 to 87.
+struct CompatibleFeatures: OptionSet, Sendable {
+    let rawValue: UInt64
+
+    static let lazyRefcounts = CompatibleFeatures(rawValue: 1 << 0)
+}
+
+/// Feature bits that a writer clears unless it keeps what they promise. Spec: “Header”, bytes 88 to 95.
+struct AutoclearFeatures: OptionSet, Sendable {
+    let rawValue: UInt64
+
+    /// The bitmaps extension is consistent with the data.
+    static let bitmaps = AutoclearFeatures(rawValue: 1 << 0)
+    /// The external data file holds the guest's bytes at the guest's offsets.
+    static let rawExternalData = AutoclearFeatures(rawValue: 1 << 1)
+}
+
+/// The names that an image gives to its features, for readers that don't know them.
+///
+/// Spec: “Feature name table”.
+struct FeatureNameTable: Sendable {
+    /// Names of the incompatible features by bit.
+    private(set) var incompatible: [Int: String] = [:]
+
+    /// Bytes in an entry: type, bit, name padded with zeroes.
+    private static let entryLength = 48
+
+    init(data: [UInt8]) {
+        for start in stride(from: 0, through: data.count - Self.entryLength, by: Self.entryLength) {
+            let name = data[start + 2..<start + Self.entryLength].prefix { $0 != 0 }
+            if data[start] == 0 {
+                incompatible[Int(data[start + 1])] = printable(name)
+            }
+        }
+    }
+
+    /// Every feature that is set, by name where there is one.
+    func names(of features: IncompatibleFeatures) -> [String] {
+        (0..<64).filter { features.rawValue >> UInt64($0) & 1 == 1 }.map { bit in
+            incompatible[bit] ?? "unknown incompatible feature bit \(bit)"
+        }
+    }
+}
+
+/// Text from an image, fit for one line on a terminal.
+func printable(_ bytes: some Sequence<UInt8>) -> String {
+    let text = String(decoding: Array(bytes), as: UTF8.self)
+    return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+
+/// The checked geometry of an image. That it exists proves that the header's numbers keep the format's rules.
+struct ImageLayout: Sendable {
+    let version: UInt32
+    let geometry: ClusterGeometry
+    let refcounts: RefcountCodec
+    /// Virtual size in bytes.
+    let size: UInt64
+    let compressionType: CompressionType
+    let hasExternalDataFile: Bool
+    let hasRawExternalData: Bool
+
+    /// - Parameter fileLength: bytes of the image file.
+    init(_ header: Qcow2Header, names: FeatureNameTable, fileLength: UInt64) throws(Qcow2Error.Problem) {
+        version = header.version
+        try Self.checkEncryption(header.encryptionMethod)
+        let unknown = header.incompatibleFeatures.subtracting(.supported)
+        guard unknown.isEmpty else { throw .incompatibleFeatures(names.names(of: unknown)) }
+        hasExternalDataFile = header.incompatibleFeatures.contains(.externalDataFile)
+        hasRawExternalData = hasExternalDataFile && header.autoclearFeatures.contains(.rawExternalData)
+        geometry = try Self.geometry(header)
+        guard header.refcountOrder <= Qcow2Limits.refcountOrder else {
+            throw .headerField(
+                name: "refcount_order", value: UInt64(header.refcountOrder), rule: "too large: at most 6, for 64 bits")
+        }
+        refcounts = RefcountCodec(order: Int(header.refcountOrder))
+        size = header.size
+        compressionType = try Self.compressionType(header)
+        try Self.checkL1(header, geometry: geometry, fileLength: fileLength)
+        try Self.checkRefcountTable(header, clusterLength: geometry.clusterLength, fileLength: fileLength)
+    }
+
+    private static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
+        switch method {
+        case 0: return
+        case 1: throw .encrypted(method: "AES")
+        case 2: throw .encrypted(method: "LUKS")
+        default: throw .encrypted(method: "unknown method \(method)")
+        }
+    }
+
+    /// Checks what must hold before the first cluster can be found.
+    static func checkClusterBits(_ header: Qcow2Header) throws(Qcow2Error.Problem) {
+        guard let bits = Int(exactly: header.clusterBits), ClusterGeometry.clusterBitsRange.contains(bits) else {
+            throw .headerField(
+                name: "cluster_bits", value: UInt64(header.clusterBits), rule: "clusters have 9 to 21 bits")
+        }
+        let lowest = header.version == 2 ? Qcow2Header.version2Length : Qcow2Header.version3Length
+        guard header.headerLength >= lowest, UInt64(header.headerLength) <= UInt64(1) << UInt64(bits) else {
+            throw .headerField(
+                name: "header_length", value: UInt64(header.headerLength),
+                rule: "it is at least \(lowest) and at most the cluster size")
+        }
+    }
+
+    private static func geometry(_ header: Qcow2Header) throws(Qcow2Error.Problem) -> ClusterGeometry {
+        let hasSubclusters = header.incompatibleFeatures.contains(.extendedL2)
+        if hasSubclusters, header.clusterBits < ClusterGeometry.extendedMinimumClusterBits {
+            throw .headerField(
+                name: "cluster_bits", value: UInt64(header.clusterBits),
+                rule: "too small: extended L2 entries need at least \(ClusterGeometry.extendedMinimumClusterBits)")
+        }
+        return ClusterGeometry(clusterBits: Int(header.clusterBits), hasSubclusters: hasSubclusters)
+    }
+
+    private static func compressionType(_ header: Qcow2Header) throws(Qcow2Error.Problem) -> CompressionType {
+        guard let type = CompressionType(rawValue: header.compressionType) else {
+            throw .headerField(
+                name: "compression_type", value: UInt64(header.compressionType),
+                rule: "not supported; 0 (zlib) and 1 (zstd) are")
+        }
+        guard header.incompatibleFeatures.contains(.compressionType) == (type != .zlib) else {
+            throw .headerField(
+                name: "compression_type", value: UInt64(header.compressionType),
+                rule: "it contradicts the incompatible feature bit for compression types")
+        }
+        return type
+    }
+
+    private static func checkL1(
+        _ header: Qcow2Header, geometry: ClusterGeometry, fileLength: UInt64
+    ) throws(Qcow2Error.Problem) {
+        guard header.size <= Qcow2Limits.virtualSize else {
+            throw .headerField(name: "size", value: header.size, rule: "too large: disks end below 2^63 bytes")
+        }
+        let length = UInt64(header.l1Size) * 8
+        guard length <= Qcow2Limits.l1TableLength else {
+            throw .headerField(
+                name: "l1_size", value: UInt64(header.l1Size),
+                rule: "the L1 table is too large: at most \(Qcow2Limits.l1TableLength / 8) entries")
+        }
+        let needed = geometry.l1EntryCount(forLength: header.size)
+        guard UInt64(header.l1Size) >= needed else {
+            throw .headerField(
+                name: "l1_size", value: UInt64(header.l1Size),
+                rule: "the L1 table is too small: the disk needs \(needed) entries")
+        }
+        try checkTable(
+            .l1Table, offset: header.l1TableOffset, length: length, clusterLength: geometry.clusterLength,
+            fileLength: fileLength)
+    }
+
+    private static func checkRefcountTable(
+        _ header: Qcow2Header, clusterLength: UInt64, fileLength: UInt64
+    ) throws(Qcow2Error.Problem) {
+        let clusters = UInt64(header.refcountTableClusters)
+        // At most 2^32 clusters of 2 MiB.
+        let length = clusters * clusterLength
+        guard clusters > 0 else {
+            throw .headerField(
+                name: "refcount_table_clusters", value: clusters, rule: "too small: there must be a refcount table")
+        }
+        guard length <= Qcow2Limits.refcountTableLength else {
+            throw .headerField(
+                name: "refcount_table_clusters", value: clusters,
+                rule: "the refcount table is too large: at most \(Qcow2Limits.refcountTableLength) bytes")
+        }
+        try checkTable(
+            .refcountTable, offset: header.refcountTableOffset, length: length, clusterLength: clusterLength,
+            fileLength: fileLength)
+    }
+
+    /// Checks that a table lies in the file, aligned, behind the header.
+    static func checkTable(
+        _ structure: Qcow2Error.Structure, offset: UInt64, length: UInt64, clusterLength: UInt64, fileLength: UInt64
+    ) throws(Qcow2Error.Problem) {
+        guard length > 0 else { return }
+        guard offset.isAligned(to: clusterLength) else { throw .notAligned(structure, offset: offset) }
+        guard offset != 0 else { throw .overlaps(structure, offset: offset) }
+        guard let end = offset.adding(length), end <= fileLength else {
+            throw .pastEnd(structure, offset: offset, fileLength: fileLength)
+        }
+    }
+}

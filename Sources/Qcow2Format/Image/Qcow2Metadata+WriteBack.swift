@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+import BlockIO
+
+/// Bringing changed tables to the image file.
+extension Qcow2Metadata {
+    /// Writes every changed table; called with `changes` held.
+    ///
+    /// Refcounts go first and the header last, each behind what it leads to.
+    func writeBack() async throws(BlockError) {
+        let dirty = state.withLock { $0.cache.dirtyOffsets() }
+        let blocks = refcountBlockOffsets()
+        let isRefcounts = { (offset: UInt64) in
+            blocks.contains(offset.alignedDown(to: self.geometry.clusterLength))
+        }
+        for offset in dirty.filter(isRefcounts) + dirty.filter({ !isRefcounts($0) }) {
+            try await writePiece(at: offset)
+        }
+        if state.withLock({ $0.isRefcountTableDirty }) {
+            let (offset, entries) = state.withLock { ($0.header.header.refcountTableOffset, $0.refcountTable) }
+            try await write(entries, at: offset)
+            state.withLock { $0.isRefcountTableDirty = false }
+        }
+        if state.withLock({ $0.isL1Dirty }) {
+            let (offset, entries) = state.withLock { ($0.header.header.l1TableOffset, $0.l1) }
+            try await write(entries, at: offset)
+            state.withLock { $0.isL1Dirty = false }
+        }
+        if state.withLock({ $0.isHeaderDirty }) {
+            try await file.write(at: 0, from: try encodedHeader().span.bytes)
+            state.withLock { $0.isHeaderDirty = false }
+        }
+    }
+
+    private func encodedHeader() throws(BlockError) -> [UInt8] {
+        let header = state.withLock { $0.header }
+        do throws(Qcow2Error.Problem) {
+            return try header.encoded()
+        } catch {
+            throw failure(error)
+        }
+    }
+
+    private func refcountBlockOffsets() -> Set<UInt64> {
+        Set(state.withLock { $0.refcountTable }.filter { $0 != 0 })
+    }
+
+    private func writePiece(at offset: UInt64) async throws(BlockError) {
+        guard let bytes = cachedPiece(at: offset) else { return }
+        try await file.write(at: offset, from: bytes.span.bytes)
+        state.withLock { $0.cache.markClean(offset) }
+    }
+
+    private func write(_ entries: [UInt64], at offset: UInt64) async throws(BlockError) {
+        guard !entries.isEmpty else { return }
+        var bytes = [UInt8](repeating: 0, count: entries.count * 8)
+        for (index, entry) in entries.enumerated() {
+            bytes.storeBigEndian(entry, at: index * 8)
+        }
+        try await file.write(at: offset, from: bytes.span.bytes)
+    }
+
+    /// Cuts off what the file was given for clusters to come.
+    ///
+    /// - Parameter length: bytes that the file had when it was opened; it never gets shorter than that.
+    func trim(to length: UInt64) async throws(BlockError) {
+        let end = state.withLock { $0.endCluster } << UInt64(geometry.clusterBits)
+        let wanted = max(end, length)
+        if file.length > wanted {
+            try await file.resize(to: wanted)
+        }
+    }
+}

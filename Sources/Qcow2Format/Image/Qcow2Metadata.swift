@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+import BlockIO
+
+/// The tables of an open image: L1, L2, refcounts, and which clusters are free.
+///
+/// Two locks. `changes` is held, across I/O, by whoever changes a table or brings a piece of one into the cache or out
+/// of it, so that a piece is never in two states. `state` guards the values themselves for an instant. Reading a mapping
+/// that is in the cache takes `state` only.
+final class Qcow2Metadata: Sendable {
+    struct State {
+        var header: HeaderCluster
+        var l1: [UInt64]
+        var isL1Dirty = false
+        var refcountTable: [UInt64]
+        var isRefcountTableDirty = false
+        var isHeaderDirty = false
+        var cache: TableCache
+        /// Where the search for free clusters starts.
+        var firstFreeCluster: UInt64 = 0
+        /// First cluster behind all that are in use.
+        var endCluster: UInt64 = 0
+        /// First byte behind the compressed data written last, in a cluster that has room for more; 0 for none.
+        var compressedEnd: UInt64 = 0
+        /// Refcount of the cluster that `compressedEnd` lies in.
+        var compressedRefcount: UInt64 = 0
+    }
+
+    /// Bytes of table pieces in memory.
+    private static let cacheLength = 4 << 20
+    private static let maximumPieceLength = 64 << 10
+    private static let maximumPieces = 1024
+
+    let file: any StorageDevice
+    let layout: ImageLayout
+    let decoder: L2Decoder
+    let changes = AsyncMutex()
+    let state: Locked<State>
+    /// Bytes of a table that are read and written together.
+    let pieceLength: UInt64
+
+    var geometry: ClusterGeometry { layout.geometry }
+
+    init(
+        file: any StorageDevice, layout: ImageLayout, header: HeaderCluster, l1: [UInt64], refcountTable: [UInt64],
+        metadata: MetadataClusters
+    ) {
+        self.file = file
+        self.layout = layout
+        decoder = L2Decoder(
+            geometry: layout.geometry, version: layout.version, hasExternalDataFile: layout.hasExternalDataFile,
+            metadata: metadata)
+        pieceLength = min(layout.geometry.clusterLength, UInt64(Self.maximumPieceLength))
+        let pieces = min(Self.cacheLength / Int(pieceLength), Self.maximumPieces)
+        state = Locked(
+            State(header: header, l1: l1, refcountTable: refcountTable, cache: TableCache(capacity: pieces)))
+    }
+
+    /// The error of a check that failed.
+    func failure(_ problem: Qcow2Error.Problem) -> BlockError {
+        .layer(Qcow2Error(image: file.name, problem))
+    }
+
+    // MARK: The cache. Everything below but `cachedPiece` is called with `changes` held.
+
+    /// The piece of a table that holds a byte of the file, and the byte's place in it.
+    func piece(of position: UInt64) -> (offset: UInt64, index: Int) {
+        let offset = position.alignedDown(to: pieceLength)
+        return (offset, Int(position - offset))
+    }
+
+    func cachedPiece(at offset: UInt64) -> [UInt8]? {
+        state.withLock { $0.cache.bytes(at: offset) }
+    }
+
+    /// Brings a piece into the cache.
+    func loadPiece(at offset: UInt64, of structure: Qcow2Error.Structure) async throws(BlockError) -> [UInt8] {
+        if let bytes = cachedPiece(at: offset) { return bytes }
+        guard let end = offset.adding(pieceLength), end <= file.length else {
+            throw failure(.pastEnd(structure, offset: offset, fileLength: file.length))
+        }
+        var bytes = [UInt8](repeating: 0, count: Int(pieceLength))
+        var span = bytes.mutableSpan
+        var target = span.mutableBytes
+        try await file.read(at: offset, into: &target)
+        try await insertPiece(bytes, at: offset, isDirty: false)
+        return bytes
+    }
+
+    /// Puts a new table, all zeroes, into the cache.
+    func insertZeroTable(at offset: HostOffset) async throws(BlockError) {
+        let zeroes = [UInt8](repeating: 0, count: Int(pieceLength))
+        for start in stride(from: offset.bytes, to: offset.bytes + geometry.clusterLength, by: Int(pieceLength)) {
+            try await insertPiece(zeroes, at: start, isDirty: true)
+        }
+    }
+
+    func insertPiece(_ bytes: [UInt8], at offset: UInt64, isDirty: Bool) async throws(BlockError) {
+        while let victim = state.withLock({ $0.cache.victim() }) {
+            if victim.isDirty {
+                try await file.write(at: victim.offset, from: victim.bytes.span.bytes)
+            }
+            state.withLock { $0.cache.remove(victim.offset) }
+        }
+        state.withLock { $0.cache.insert(bytes, at: offset, isDirty: isDirty) }
+    }
+
+    /// Changes a piece, which is loaded first if it has to be.
+    func modifyPiece<Result>(
+        at offset: UInt64, of structure: Qcow2Error.Structure, _ body: (inout [UInt8]) -> Result
+    ) async throws(BlockError) -> Result {
+        if !state.withLock({ $0.cache.contains(offset) }) {
+            _ = try await loadPiece(at: offset, of: structure)
+        }
+        return state.withLock { $0.cache.modify(offset, body) }
+    }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Where a compressed cluster is stored: at any byte, up to the end of a sector.
+///
+/// Spec: “Compressed Clusters Descriptor”.
+struct CompressedClusterDescriptor: Sendable, Equatable {
+    private static let sectorLength: UInt64 = 512
+
+    /// First byte.
+    let offset: HostOffset
+    /// Bytes up to the end of the last sector; the data may end before.
+    let length: UInt64
+
+    /// - Parameter entry: an L2 entry with the compressed flag.
+    init(_ entry: L2Entry, clusterBits: Int) {
+        let offsetBits = Self.offsetBits(clusterBits: clusterBits)
+        let start = entry.rawValue & (1 << offsetBits - 1)
+        let furtherSectors = entry.rawValue & (1 << 62 - 1) >> offsetBits
+        offset = HostOffset(start)
+        length = (furtherSectors + 1) * Self.sectorLength - start % Self.sectorLength
+    }
+
+    /// - Parameter storedLength: bytes of compressed data, at least 1.
+    init(offset: HostOffset, storedLength: UInt64) {
+        self.offset = offset
+        let end = (offset.bytes + storedLength + Self.sectorLength - 1) / Self.sectorLength * Self.sectorLength
+        length = end - offset.bytes
+    }
+
+    /// Bits 0 to 61 of the L2 entry.
+    func encoded(clusterBits: Int) -> UInt64 {
+        let sectors = (offset.bytes + length - offset.bytes / Self.sectorLength * Self.sectorLength) / Self.sectorLength
+        return offset.bytes | (sectors - 1) << Self.offsetBits(clusterBits: clusterBits)
+    }
+
+    /// Where stored bytes must end, so that the offset field can hold it.
+    static func offsetLimit(clusterBits: Int) -> UInt64 {
+        1 << min(offsetBits(clusterBits: clusterBits), 56)
+    }
+
+    private static func offsetBits(clusterBits: Int) -> UInt64 {
+        UInt64(62 - (clusterBits - 8))
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import BlockIO
+public import SystemPackage
+
+/// What is wrong with an image, and where.
+public struct Qcow2Error: LayerError {
+    /// The file that holds the broken or unsupported structure.
+    public let image: String
+    public let problem: Problem
+
+    public init(image: String, _ problem: Problem) {
+        self.image = image
+        self.problem = problem
+    }
+
+    /// A table or another structure that lies somewhere in the file.
+    public enum Structure: String, Sendable {
+        case header
+        case l1Table = "L1 table"
+        case l2Table = "L2 table"
+        case refcountTable = "refcount table"
+        case refcountBlock = "refcount block"
+        case snapshotTable = "snapshot table"
+        case snapshotL1Table = "snapshot's L1 table"
+        case dataCluster = "data cluster"
+        case compressedCluster = "compressed cluster"
+    }
+
+    /// One case for each check that can fail. Offsets and lengths are in bytes.
+    public enum Problem: Sendable {
+        case notQcow2
+        case version(UInt32)
+        case truncatedHeader(length: UInt64)
+        case headerField(name: String, value: UInt64, rule: String)
+        case encrypted(method: String)
+        case incompatibleFeatures([String])
+        case headerExtension(type: UInt32, rule: String)
+        case notAligned(Structure, offset: UInt64)
+        case pastEnd(Structure, offset: UInt64, fileLength: UInt64)
+        case overlaps(Structure, offset: UInt64)
+        case l1ReservedBits(index: Int, entry: UInt64)
+        case l2ReservedBits(guest: GuestOffset, entry: UInt64)
+        case subclusters(guest: GuestOffset, bitmap: UInt64)
+        case cluster(Structure, guest: GuestOffset, offset: UInt64, rule: String)
+        case compressedCluster(guest: GuestOffset, CompressionError)
+        case refcount(cluster: UInt64, rule: String)
+        case snapshotNotFound(String, available: [String])
+        case snapshotTable(rule: String)
+        case tooLarge(what: String, limit: String)
+        case notWritable(reason: String)
+        case option(name: String, rule: String)
+    }
+
+    public var errno: Errno {
+        switch problem {
+        case .encrypted, .incompatibleFeatures, .version: .notSupported
+        case .tooLarge: .fileTooLarge
+        case .notWritable: .readOnlyFileSystem
+        case .notQcow2, .option, .snapshotNotFound: .invalidArgument
+        default: .ioError
+        }
+    }
+
+    public var description: String {
+        "\(image): \(problem)"
+    }
+}
+
+extension Qcow2Error.Problem: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .notQcow2:
+            "not a qcow2 image: the magic number is missing"
+        case .version(let version):
+            "qcow2 version \(version) is not supported; versions 2 and 3 are"
+        case .truncatedHeader(let length):
+            "truncated: the file of \(length) bytes ends inside the header"
+        case .headerField(let name, let value, let rule):
+            "header: \(name) is \(value); \(rule)"
+        case .encrypted(let method):
+            "the image is encrypted with \(method), which is not supported"
+        case .incompatibleFeatures(let names):
+            "the image uses features that are not supported: \(names.joined(separator: ", "))"
+        case .headerExtension(let type, let rule):
+            "header extension 0x\(String(type, radix: 16)): \(rule)"
+        case .notAligned(let structure, let offset):
+            "the \(structure.rawValue) at offset \(offset) is not aligned to a cluster"
+        case .pastEnd(let structure, let offset, let fileLength):
+            "the \(structure.rawValue) at offset \(offset) reaches past the end of the file (\(fileLength) bytes)"
+        case .overlaps(let structure, let offset):
+            "the \(structure.rawValue) at offset \(offset) overlaps other metadata"
+        case .l1ReservedBits(let index, let entry):
+            "L1 table: entry \(index) (0x\(String(entry, radix: 16))) has reserved bits set"
+        case .l2ReservedBits(let guest, let entry):
+            "L2 table: the entry of guest offset \(guest.bytes) (0x\(String(entry, radix: 16))) has reserved bits set"
+        case .subclusters(let guest, let bitmap):
+            "L2 table: the subcluster bitmap of guest offset \(guest.bytes) (0x\(String(bitmap, radix: 16))) is invalid"
+        case .cluster(let structure, let guest, let offset, let rule):
+            "the \(structure.rawValue) of guest offset \(guest.bytes) at offset \(offset) \(rule)"
+        case .compressedCluster(let guest, let error):
+            "the compressed cluster of guest offset \(guest.bytes) can't be read: \(error)"
+        case .refcount(let cluster, let rule):
+            "the refcount of cluster \(cluster) \(rule)"
+        case .snapshotNotFound(let name, let available):
+            available.isEmpty
+                ? "there is no snapshot '\(name)': the image has none"
+                : "there is no snapshot '\(name)'; there are: \(available.joined(separator: ", "))"
+        case .snapshotTable(let rule):
+            "snapshot table: \(rule)"
+        case .tooLarge(let what, let limit):
+            "\(what) is too large: \(limit)"
+        case .notWritable(let reason):
+            "the image can't be written: \(reason)"
+        case .option(let name, let rule):
+            "option \(name): \(rule)"
+        }
+    }
+}

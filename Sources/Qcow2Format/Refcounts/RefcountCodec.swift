@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+
+/// Refcounts of one width in a refcount block: big-endian from a byte up, least significant bits first below.
+///
+/// Spec: “Host cluster management”.
+struct RefcountCodec: Sendable, Equatable {
+    /// Log2 of the width in bits, 0 to 6.
+    let order: Int
+
+    var bits: Int { 1 << order }
+
+    /// The largest refcount.
+    var maximum: UInt64 { order == 6 ? .max : 1 << UInt64(bits) - 1 }
+
+    /// Refcounts in `count` bytes.
+    func capacity(ofBytes count: Int) -> Int { count * 8 >> order }
+
+    /// - Parameter index: below `capacity(ofBytes: bytes.count)`.
+    func value(in bytes: [UInt8], at index: Int) -> UInt64 {
+        if order < 3 {
+            let bit = index << order
+            return UInt64(bytes[bit >> 3]) >> UInt64(bit & 7) & maximum
+        }
+        let width = bits / 8
+        return bytes[index * width..<(index + 1) * width].reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// - Parameters:
+    ///   - value: at most `maximum`.
+    ///   - index: below `capacity(ofBytes: bytes.count)`.
+    func store(_ value: UInt64, in bytes: inout [UInt8], at index: Int) {
+        if order < 3 {
+            let bit = index << order
+            let mask = UInt8(maximum) << UInt8(bit & 7)
+            bytes[bit >> 3] = bytes[bit >> 3] & ~mask | UInt8(value) << UInt8(bit & 7)
+            return
+        }
+        let width = bits / 8
+        for byte in 0..<width {
+            bytes[index * width + byte] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (width - 1 - byte)))
+        }
+    }
+}
