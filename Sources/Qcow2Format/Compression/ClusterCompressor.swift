@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Compresses clusters one by one, each into a stream of its own.
+///
+/// Everything that the library needs is allocated at the start, nothing for a cluster, so make one for each worker and
+/// keep it. Owned by one place at a time, which the compiler checks, and free to move to another thread.
+///
+/// Spec: “Compressed Clusters Descriptor”.
+public struct ClusterCompressor: ~Copyable, @unchecked Sendable {
+    // Unchecked: an encoder is reachable through its compressor only, which has one owner.
+    private let encoder: any ClusterEncoder
+
+    public let settings: CompressionSettings
+    /// Length in bytes of every cluster given to `compress`.
+    public let clusterLength: Int
+
+    /// - Parameter clusterSize: in bytes, at most 2 MiB.
+    /// - Throws: `levelOutOfRange`, `outOfMemory`.
+    public init(_ settings: CompressionSettings, clusterSize: Int) throws(CompressionSettingsError) {
+        precondition((1...maximumClusterLength).contains(clusterSize))
+        try settings.validate()
+        encoder = try Self.makeEncoder(settings)
+        self.settings = settings
+        clusterLength = clusterSize
+    }
+
+    private static func makeEncoder(
+        _ settings: CompressionSettings
+    ) throws(CompressionSettingsError) -> any ClusterEncoder {
+        switch settings.type {
+        case .zstd: return try ZstdEncoder(level: settings.level)
+        case .zlib:
+            #if canImport(CISAL)
+                if settings.level <= ISALEncoder.highestLevel { return ISALEncoder(level: settings.level) }
+            #endif
+            return try ZlibEncoder(level: settings.level)
+        }
+    }
+
+    /// Compresses one cluster.
+    ///
+    /// - Parameters:
+    ///   - cluster: exactly `clusterLength` bytes.
+    ///   - output: where the stream goes. Bytes after the stream may be overwritten too.
+    /// - Returns: the stream's length in bytes, or `nil` where it would not fit into `output` or not be shorter than
+    ///   the cluster: store the cluster plain then.
+    @_lifetime(output: copy output)
+    public mutating func compress(_ cluster: RawSpan, into output: inout MutableRawSpan) -> Int? {
+        precondition(cluster.byteCount == clusterLength)
+        return cluster.withUnsafeBytes { input in
+            output.withUnsafeMutableBytes { output in
+                let room = min(output.count, clusterLength - 1)
+                guard room > 0 else { return nil }
+                return encoder.encode(input, into: UnsafeMutableRawBufferPointer(rebasing: output[..<room]))
+            }
+        }
+    }
+}
+
+/// The largest cluster that the format allows: 2 MiB.
+///
+/// Spec: “Header”, cluster_bits.
+let maximumClusterLength = 1 << 21

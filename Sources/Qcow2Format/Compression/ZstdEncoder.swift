@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import CZstd
+
+/// One zstd frame for each cluster, with its content size and without a checksum.
+final class ZstdEncoder: ClusterEncoder {
+    private let context: OpaquePointer
+
+    /// - Parameter level: one of zstd's levels.
+    /// - Throws: `outOfMemory`.
+    init(level: Int) throws(CompressionSettingsError) {
+        guard let context = ZSTD_createCCtx() else { throw .outOfMemory(type: .zstd) }
+        self.context = context
+        for (parameter, value) in [
+            (ZSTD_c_compressionLevel, Int32(level)), (ZSTD_c_contentSizeFlag, 1), (ZSTD_c_checksumFlag, 0),
+        ] {
+            let result = ZSTD_CCtx_setParameter(context, parameter, value)
+            precondition(ZSTD_isError(result) == 0, "zstd refused parameter \(parameter.rawValue) = \(value)")
+        }
+    }
+
+    deinit {
+        ZSTD_freeCCtx(context)
+    }
+
+    func encode(_ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int? {
+        // Compressing in one call tells the library the length, by which it chooses its tables.
+        let length = ZSTD_compress2(context, output.baseAddress, output.count, input.baseAddress, input.count)
+        return ZSTD_isError(length) == 0 ? length : nil
+    }
+}
