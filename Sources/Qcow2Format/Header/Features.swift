@@ -44,6 +44,23 @@ struct FeatureNameTable: Sendable {
     /// Bytes in an entry: type, bit, name padded with zeroes.
     private static let entryLength = 48
 
+    /// The table that new images get.
+    static let ours: [UInt8] = [
+        entry(type: 0, bit: 0, "dirty bit"),
+        entry(type: 0, bit: 1, "corrupt bit"),
+        entry(type: 0, bit: 2, "external data file"),
+        entry(type: 0, bit: 3, "compression type"),
+        entry(type: 0, bit: 4, "extended L2 entries"),
+        entry(type: 1, bit: 0, "lazy refcounts"),
+        entry(type: 2, bit: 0, "bitmaps"),
+        entry(type: 2, bit: 1, "raw external data"),
+    ].flatMap { $0 }
+
+    private static func entry(type: UInt8, bit: UInt8, _ name: String) -> [UInt8] {
+        let text = Array(name.utf8.prefix(entryLength - 2))
+        return [type, bit] + text + [UInt8](repeating: 0, count: entryLength - 2 - text.count)
+    }
+
     init(data: [UInt8]) {
         for start in stride(from: 0, through: data.count - Self.entryLength, by: Self.entryLength) {
             let name = data[start + 2..<start + Self.entryLength].prefix { $0 != 0 }
@@ -64,5 +81,6 @@ struct FeatureNameTable: Sendable {
 /// Text from an image, fit for one line on a terminal.
 func printable(_ bytes: some Sequence<UInt8>) -> String {
     let text = String(decoding: Array(bytes), as: UTF8.self)
-    return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+    return String(
+        String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
 }

@@ -13,6 +13,20 @@ struct ImageLayout: Sendable {
     let hasExternalDataFile: Bool
     let hasRawExternalData: Bool
 
+    /// The geometry of a new image, whose options have been checked.
+    init(
+        version: UInt32, geometry: ClusterGeometry, refcounts: RefcountCodec, size: UInt64,
+        compressionType: CompressionType, hasExternalDataFile: Bool, hasRawExternalData: Bool
+    ) {
+        self.version = version
+        self.geometry = geometry
+        self.refcounts = refcounts
+        self.size = size
+        self.compressionType = compressionType
+        self.hasExternalDataFile = hasExternalDataFile
+        self.hasRawExternalData = hasRawExternalData
+    }
+
     /// - Parameter fileLength: bytes of the image file.
     init(_ header: Qcow2Header, names: FeatureNameTable, fileLength: UInt64) throws(Qcow2Error.Problem) {
         version = header.version

@@ -28,7 +28,8 @@ extension Qcow2Metadata {
             state.withLock { $0.isL1Dirty = false }
         }
         if state.withLock({ $0.isHeaderDirty }) {
-            try await file.write(at: 0, from: try encodedHeader().span.bytes)
+            let header = try encodedHeader()
+            try await file.write(at: 0, from: header.span.bytes)
             state.withLock { $0.isHeaderDirty = false }
         }
     }

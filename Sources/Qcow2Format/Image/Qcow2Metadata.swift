@@ -107,12 +107,12 @@ final class Qcow2Metadata: Sendable {
     }
 
     /// Changes a piece, which is loaded first if it has to be.
-    func modifyPiece<Result>(
-        at offset: UInt64, of structure: Qcow2Error.Structure, _ body: (inout [UInt8]) -> Result
-    ) async throws(BlockError) -> Result {
+    func modifyPiece(
+        at offset: UInt64, of structure: Qcow2Error.Structure, _ body: (inout [UInt8]) -> Void
+    ) async throws(BlockError) {
         if !state.withLock({ $0.cache.contains(offset) }) {
             _ = try await loadPiece(at: offset, of: structure)
         }
-        return state.withLock { $0.cache.modify(offset, body) }
+        state.withLock { $0.cache.modify(offset, body) }
     }
 }

@@ -38,12 +38,12 @@ struct TableCache: Sendable {
     }
 
     /// Changes a piece that is in the cache.
-    mutating func modify<Result>(_ offset: UInt64, _ body: (inout [UInt8]) -> Result) -> Result {
+    mutating func modify(_ offset: UInt64, _ body: (inout [UInt8]) -> Void) {
         let index = pieces.index(forKey: offset)!
         clock += 1
         pieces.values[index].lastUse = clock
         pieces.values[index].isDirty = true
-        return body(&pieces.values[index].bytes)
+        body(&pieces.values[index].bytes)
     }
 
     /// The piece to give up before another is inserted; `nil` while there is room.

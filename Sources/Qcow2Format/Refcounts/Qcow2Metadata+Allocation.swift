@@ -2,6 +2,7 @@
 
 import BinaryCoding
 import BlockIO
+import SystemPackage
 
 /// Finding room in the image file. Everything here is called with `changes` held.
 extension Qcow2Metadata {

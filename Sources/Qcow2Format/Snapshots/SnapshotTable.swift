@@ -37,7 +37,9 @@ enum SnapshotTable {
         guard header.snapshotCount <= Qcow2Limits.snapshotCount else {
             throw fail(
                 .snapshotTable(
-                    rule: "\(header.snapshotCount) snapshots are too large a number: at most \(Qcow2Limits.snapshotCount)"))
+                    rule:
+                        "\(header.snapshotCount) snapshots are too large a number: at most \(Qcow2Limits.snapshotCount)"
+                ))
         }
         guard header.snapshotsOffset.isAligned(to: 1 << UInt64(header.clusterBits)) else {
             throw fail(.notAligned(.snapshotTable, offset: header.snapshotsOffset))

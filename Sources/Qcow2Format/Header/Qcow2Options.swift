@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+
+/// How a new image is laid out.
+public struct Qcow2Options: Sendable, Equatable {
+    /// Virtual size in bytes.
+    public var size: UInt64
+    /// Log2 of the cluster size, 9 to 21.
+    public var clusterBits = 16
+    /// 3, or 2 for readers as old as QEMU 0.10.
+    public var version: UInt32 = 3
+    /// Log2 of the refcounts' width in bits, 0 to 6.
+    public var refcountOrder = 4
+    public var compressionType = CompressionType.zlib
+    /// Whether clusters are divided into subclusters.
+    public var hasExtendedL2 = false
+    /// Whether programs that change the image later may delay its refcounts.
+    public var hasLazyRefcounts = false
+    /// As it is recorded.
+    public var backingFileName: String?
+    /// `raw` or `qcow2`, recorded with the backing file.
+    public var backingFormat: ImageFormat?
+    /// Name of the external data file, as it is recorded.
+    public var dataFileName: String?
+    /// Whether the data file can be read as a raw disk at all times.
+    public var isDataFileRaw = false
+
+    public init(size: UInt64) {
+        self.size = size
+    }
+
+    /// Checks that the options go together.
+    func validate() throws(Qcow2Error.Problem) {
+        guard ClusterGeometry.clusterBitsRange.contains(clusterBits) else {
+            throw .option(name: "cluster_size", rule: "it is a power of two from 512 to 2M")
+        }
+        guard (0...Int(Qcow2Limits.refcountOrder)).contains(refcountOrder) else {
+            throw .option(name: "refcount_bits", rule: "it is a power of two from 1 to 64")
+        }
+        if version == 2 {
+            guard refcountOrder == 4 else { throw .option(name: "refcount_bits", rule: "compat=0.10 has 16 only") }
+            guard compressionType == .zlib else {
+                throw .option(name: "compression_type", rule: "compat=0.10 has zlib only")
+            }
+            guard !hasExtendedL2 else { throw .option(name: "extended_l2", rule: "it needs compat=1.1") }
+            guard !hasLazyRefcounts else { throw .option(name: "lazy_refcounts", rule: "it needs compat=1.1") }
+            guard dataFileName == nil else { throw .option(name: "data_file", rule: "it needs compat=1.1") }
+        }
+        if hasExtendedL2, clusterBits < ClusterGeometry.extendedMinimumClusterBits {
+            throw .option(name: "extended_l2", rule: "it needs a cluster_size of at least 16K")
+        }
+        if isDataFileRaw {
+            guard dataFileName != nil else { throw .option(name: "data_file_raw", rule: "it needs data_file") }
+            guard backingFileName == nil else {
+                throw .option(name: "data_file_raw", rule: "a raw data file can't have a backing file behind it")
+            }
+        }
+        guard size <= Qcow2Limits.virtualSize else {
+            throw .tooLarge(what: "the disk of \(size) bytes", limit: "disks end below 2^63 bytes")
+        }
+        let geometry = ClusterGeometry(clusterBits: clusterBits, hasSubclusters: hasExtendedL2)
+        guard geometry.l1EntryCount(forLength: size) * 8 <= Qcow2Limits.l1TableLength else {
+            throw .tooLarge(
+                what: "the disk of \(size) bytes",
+                limit: "with clusters of \(geometry.clusterLength) bytes its L1 table would pass "
+                    + "\(Qcow2Limits.l1TableLength) bytes; use a larger cluster_size")
+        }
+    }
+
+    /// The header of an image with these options; where its tables are is filled in later.
+    func headerCluster() throws(Qcow2Error.Problem) -> HeaderCluster {
+        try validate()
+        var header = Qcow2Header()
+        header.version = version
+        header.clusterBits = UInt32(clusterBits)
+        header.size = size
+        header.refcountOrder = UInt32(refcountOrder)
+        header.headerLength = UInt32(version == 2 ? Qcow2Header.version2Length : Qcow2Header.fullLength)
+        header.compressionType = compressionType.rawValue
+        if compressionType != .zlib { header.incompatibleFeatures.insert(.compressionType) }
+        if hasExtendedL2 { header.incompatibleFeatures.insert(.extendedL2) }
+        if dataFileName != nil { header.incompatibleFeatures.insert(.externalDataFile) }
+        if hasLazyRefcounts { header.compatibleFeatures.insert(.lazyRefcounts) }
+        if isDataFileRaw { header.autoclearFeatures.insert(.rawExternalData) }
+        var extensions: [HeaderExtension] = []
+        if let backingFormat, backingFileName != nil {
+            extensions.append(
+                HeaderExtension(type: HeaderExtension.backingFormat, data: Array(backingFormat.rawValue.utf8)))
+        }
+        if let dataFileName {
+            extensions.append(HeaderExtension(type: HeaderExtension.externalDataFile, data: Array(dataFileName.utf8)))
+        }
+        let plain = HeaderCluster(header: header, extensions: extensions, backingFileName: backingFileName)
+        guard version >= 3 else {
+            _ = try plain.encoded()
+            return plain
+        }
+        // The names help readers that don't know a feature to say so. Small clusters may have no room for them.
+        var named = plain
+        named.extensions.append(
+            HeaderExtension(type: HeaderExtension.featureNameTable, data: FeatureNameTable.ours))
+        if (try? named.encoded()) != nil { return named }
+        _ = try plain.encoded()
+        return plain
+    }
+}

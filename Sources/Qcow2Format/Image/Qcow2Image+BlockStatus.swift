@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+public import BlockIO
+
+extension Qcow2Image {
+    public func blockStatus(
+        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
+    ) async throws(BlockError) -> BlockExtent {
+        try checkRange(at: offset, length: length)
+        guard length > 0, let run = try await metadata.runs(at: GuestOffset(offset), length: length, limit: 1).first
+        else { throw .outOfRange(device: name, offset: offset, length: length, deviceLength: self.length) }
+        switch run.kind {
+        case .unallocated:
+            return try await unallocated(run, in: scope)
+        case .zero(let reserved):
+            return BlockExtent(
+                length: run.length, isAllocated: true, readsAsZero: true,
+                location: reserved.map { StorageLocation(device: storage, offset: $0.bytes) })
+        case .data(let host):
+            return try await stored(run, at: host)
+        case .compressed:
+            return BlockExtent(length: run.length, isAllocated: true, readsAsZero: false, isCompressed: true)
+        }
+    }
+
+    private func stored(_ run: ClusterRun, at host: HostOffset) async throws(BlockError) -> BlockExtent {
+        var extent = BlockExtent(
+            length: run.length, isAllocated: true, readsAsZero: false,
+            location: StorageLocation(device: storage, offset: host.bytes))
+        // An external data file may have holes; in the image file itself clusters are allocated to be filled.
+        if dataFile != nil, let end = host.bytes.adding(run.length), end <= storage.length {
+            let below = try await storage.blockStatus(at: host.bytes, length: run.length, in: .topLayer)
+            extent.length = below.length
+            extent.readsAsZero = below.readsAsZero
+        }
+        return extent
+    }
+
+    private func unallocated(_ run: ClusterRun, in scope: BlockStatusScope) async throws(BlockError) -> BlockExtent {
+        guard let backing, scope == .chain else {
+            return BlockExtent(length: run.length, isAllocated: false, readsAsZero: backing == nil)
+        }
+        let start = run.guest.bytes
+        guard start < backing.length else {
+            // Past its end a backing file reads as zeroes.
+            return BlockExtent(length: run.length, isAllocated: false, readsAsZero: true)
+        }
+        var extent = try await backing.blockStatus(
+            at: start, length: min(run.length, backing.length - start), in: .chain)
+        extent.depth += 1
+        return extent
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+public import BlockIO
+
+/// An open qcow2 image, as the disk that it holds.
+///
+/// Guest bytes are found through the L1 and L2 tables in this file or, where it leaves them unallocated, in the backing
+/// device. Open for writing, the image allocates as it goes; `close()` writes the tables, and nothing in the file is
+/// consistent before that: whoever makes or changes an image keeps its header off the disk until then
+/// (`HeadLastDevice`).
+public final class Qcow2Image: BlockDevice {
+    /// The file that holds the tables and, without an external data file, the clusters.
+    public let file: any StorageDevice
+    public let dataFile: (any StorageDevice)?
+    public let backing: (any BlockDevice)?
+    public let length: UInt64
+    public let compressionType: CompressionType
+    public let isWritable: Bool
+    /// How compressed clusters are written.
+    let compression: CompressionSettings
+
+    let metadata: Qcow2Metadata
+    /// Keeps writes to the same cluster apart.
+    let writes = RangeLock()
+    let decompression = Pool<DecompressionContext>()
+    let compressors = Pool<CompressionContext>()
+    /// Length in bytes of the file when it was opened.
+    let initialFileLength: UInt64
+
+    init(
+        metadata: Qcow2Metadata, length: UInt64, dataFile: (any StorageDevice)?, backing: (any BlockDevice)?,
+        isWritable: Bool, compression: CompressionSettings?
+    ) {
+        file = metadata.file
+        self.metadata = metadata
+        self.length = length
+        self.dataFile = dataFile
+        self.backing = backing
+        self.isWritable = isWritable
+        compressionType = metadata.layout.compressionType
+        self.compression = compression ?? CompressionSettings(type: metadata.layout.compressionType)
+        initialFileLength = metadata.file.length
+    }
+
+    public var name: String { file.name }
+
+    public var capabilities: DeviceCapabilities {
+        DeviceCapabilities(
+            isReadOnly: !isWritable, hasBackingFile: metadata.state.withLock { $0.header.backingFileName } != nil,
+            canWriteCompressed: isWritable && dataFile == nil,
+            canCopyRange: isWritable && storage.capabilities.canCopyRange)
+    }
+
+    public func clusterSize() async throws(BlockError) -> UInt64 { geometry.clusterLength }
+
+    var geometry: ClusterGeometry { metadata.geometry }
+
+    /// Where data clusters are.
+    var storage: any StorageDevice { dataFile ?? file }
+
+    func failure(_ problem: Qcow2Error.Problem) -> BlockError { metadata.failure(problem) }
+}
