@@ -67,7 +67,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
             swiftSettings: settings),
         tests("BinaryCodingTests", ["BinaryCoding", "TestSupport"]),
-        tests("BlockIOTests", ["BlockIO", "TestSupport", system]),
+        tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
         tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),
         tests("Qcow2FormatTests", ["BinaryCoding", "BlockIO", "Qcow2Format", "TestSupport", system]),
         tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),

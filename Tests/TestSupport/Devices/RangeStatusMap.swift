@@ -16,6 +16,11 @@ public struct RangeStatusMap: Sendable, Equatable {
     public struct Run: Sendable, Equatable {
         public var end: UInt64
         public var status: RangeStatus
+
+        public init(end: UInt64, status: RangeStatus) {
+            self.end = end
+            self.status = status
+        }
     }
 
     /// Neighbours differ in status; the last run ends at the length of the disk. Empty for an empty disk.
