@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import CLinux
 import Glibc
 import SystemPackage
 
@@ -13,6 +12,7 @@ import SystemPackage
 public struct ImageLock: ~Copyable, Sendable {
     private let descriptor: Int32
     private let path: String
+    private let system: LockCalls
     public private(set) var mode: ImageLockMode
     /// Why nothing is locked: the system or its file system has no such locks. `nil` where the locks are held.
     public private(set) var unavailable: SystemCallError?
@@ -27,15 +27,22 @@ public struct ImageLock: ~Copyable, Sendable {
     public static func acquire(
         descriptor: Int32, path: String, mode: ImageLockMode
     ) throws(ImageLockError) -> ImageLock {
-        var lock = ImageLock(descriptor: descriptor, path: path, mode: ImageLockMode(used: [], notShared: []))
+        try acquire(descriptor: descriptor, path: path, mode: mode, system: LockCalls())
+    }
+
+    static func acquire(
+        descriptor: Int32, path: String, mode: ImageLockMode, system: LockCalls
+    ) throws(ImageLockError) -> ImageLock {
+        var lock = ImageLock(descriptor: descriptor, path: path, system: system)
         try lock.change(to: mode)
         return lock
     }
 
-    private init(descriptor: Int32, path: String, mode: ImageLockMode) {
+    private init(descriptor: Int32, path: String, system: LockCalls) {
         self.descriptor = descriptor
         self.path = path
-        self.mode = mode
+        self.mode = ImageLockMode(used: [], notShared: [])
+        self.system = system
     }
 
     /// Goes over to another mode. There is no moment without the locks that both have in common.
@@ -77,8 +84,7 @@ public struct ImageLock: ~Copyable, Sendable {
     }
 
     private func lock(_ byte: Int64) throws(Failure) {
-        while clinux_lock_byte(descriptor, byte, Int16(F_RDLCK)) != 0 {
-            let error = Errno(rawValue: errno)
+        while let error = system.lock(descriptor, byte, Int16(F_RDLCK)) {
             switch error {
             case .interrupted: continue
             case .resourceTemporarilyUnavailable, .permissionDenied: throw .error(.foreignLock(path: path, byte: byte))
@@ -89,8 +95,7 @@ public struct ImageLock: ~Copyable, Sendable {
 
     private func isLockedByOther(_ byte: Int64) throws(Failure) -> Bool {
         var type = Int16(F_UNLCK)
-        while clinux_probe_byte(descriptor, byte, &type) != 0 {
-            let error = Errno(rawValue: errno)
+        while let error = system.probe(descriptor, byte, &type) {
             if error == .interrupted { continue }
             throw failure(of: "fcntl(F_OFD_GETLK)", at: byte, with: error)
         }
@@ -108,6 +113,6 @@ public struct ImageLock: ~Copyable, Sendable {
 
     /// Failures are of no use to anyone: the locks end with the descriptor anyhow.
     private func unlock(_ bytes: [Int64]) {
-        for byte in bytes { _ = clinux_lock_byte(descriptor, byte, Int16(F_UNLCK)) }
+        for byte in bytes { _ = system.lock(descriptor, byte, Int16(F_UNLCK)) }
     }
 }

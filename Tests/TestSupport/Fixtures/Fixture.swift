@@ -49,7 +49,10 @@ public struct Fixture: Sendable {
         for file in Set(others).union([facts.file]) {
             let copy = target.file(file).string
             try manager.copyItem(atPath: directory.appending(file).string, toPath: copy)
-            try manager.setAttributes([.posixPermissions: 0o644], ofItemAtPath: copy)
+            // A checkout may be read-only; a directory's permissions are another matter.
+            if try manager.attributesOfItem(atPath: copy)[.type] as? FileAttributeType == .typeRegular {
+                try manager.setAttributes([.posixPermissions: 0o644], ofItemAtPath: copy)
+            }
         }
         return target.file(facts.file)
     }

@@ -147,18 +147,20 @@ public final class RunningProgram: Sendable {
         let timer = Task { [state, processID] in
             guard (try? await Task.sleep(for: timeout)) != nil else { return }
             Self.change(state) { state in
+                guard state.exitCode == nil else { return }
                 state.timedOut = true
-                if state.exitCode == nil { _ = Glibc.kill(-processID, SIGKILL) }
+                _ = Glibc.kill(-processID, SIGKILL)
             }
         }
         defer { timer.cancel() }
         while true {
             let (isDone, timedOut, version) = state.withLock { (condition($0), $0.timedOut, $0.version) }
-            if isDone { return }
+            // First, since the kill may have made the condition true.
             if timedOut {
                 let seconds = Double(timeout.components.seconds)
                 throw .timedOut(program: name, seconds: seconds, result: result)
             }
+            if isDone { return }
             await withCheckedContinuation { continuation in
                 let hasChanged = state.withLock { state in
                     if state.version == version { state.waiters.append(continuation) }
