@@ -66,9 +66,9 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
             swiftSettings: settings),
-        tests("BinaryCodingTests", ["BinaryCoding"]),
-        tests("BlockIOTests", ["BlockIO", "TestSupport", system]),
-        tests("DirtyBitmapsTests", ["DirtyBitmaps"]),
+        tests("BinaryCodingTests", ["BinaryCoding", "TestSupport"]),
+        tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
+        tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),
         tests("Qcow2FormatTests", ["BinaryCoding", "BlockIO", "Qcow2Format", "TestSupport", system]),
         tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
         tests("BackupServiceTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", system]),

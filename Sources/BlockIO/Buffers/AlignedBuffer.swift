@@ -11,7 +11,8 @@ public struct AlignedBuffer: ~Copyable, @unchecked Sendable {
 
     /// - Parameter count: length in bytes.
     public init(count: Int) {
-        // A page more than nothing, so that an empty buffer has an address.
+        precondition(count >= 0)
+        // At least a byte, so that an empty buffer has an address.
         memory = .allocate(byteCount: max(count, 1), alignment: Self.alignment)
         self.count = count
     }

@@ -2,13 +2,12 @@
 
 /// A lock that may be held while its holder waits for I/O. Waiters are served in order of arrival.
 ///
-/// Waiting is not ended by cancellation: sections are short compared to the I/O that cancels.
+/// Waiting is not ended by cancellation: sections are short compared to the I/O that cancels. The lock is not
+/// recursive: a section that enters it again waits for itself.
 public final class AsyncMutex: Sendable {
     private struct State {
         var isHeld = false
-        var waiters: [CheckedContinuation<Void, Never>] = []
-        /// Index in `waiters` of the next one to serve; the ones before it are spent.
-        var nextWaiter = 0
+        var waiters = FIFOQueue<CheckedContinuation<Void, Never>>()
     }
 
     private let state = Locked(State())
@@ -31,6 +30,7 @@ public final class AsyncMutex: Sendable {
         }
         if isFree { return }
         await withCheckedContinuation { continuation in
+            // It may have become free in between.
             let isFreeNow = state.withLock { state in
                 if state.isHeld {
                     state.waiters.append(continuation)
@@ -44,15 +44,11 @@ public final class AsyncMutex: Sendable {
     }
 
     private func release() {
-        let next: CheckedContinuation<Void, Never>? = state.withLock { state in
-            guard state.nextWaiter < state.waiters.count else {
-                state.waiters.removeAll(keepingCapacity: true)
-                state.nextWaiter = 0
-                state.isHeld = false
-                return nil
-            }
-            defer { state.nextWaiter += 1 }
-            return state.waiters[state.nextWaiter]
+        // The lock goes from hand to hand and stays held meanwhile, so that no newcomer gets in before a waiter.
+        let next = state.withLock { state in
+            let next = state.waiters.popFirst()
+            if next == nil { state.isHeld = false }
+            return next
         }
         next?.resume()
     }

@@ -25,7 +25,7 @@ public final class Locked<State>: @unchecked Sendable {
 
     @inline(__always)
     public func withLock<Result: ~Copyable, Failure: Error>(
-        _ body: (inout State) throws(Failure) -> sending Result
+        _ body: (inout sending State) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }

@@ -12,17 +12,20 @@ import Glibc
 ///         group.addTask(executorPreference: workers) { ... }
 ///     }
 public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
-    // `jobs`, `firstJob` and `isStopping` are guarded by `mutex`; the rest is set at init.
+    // `jobs`, `running` and `isStopping` are guarded by `mutex`; the rest is set at init.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let jobAdded: UnsafeMutablePointer<pthread_cond_t>
-    private var jobs: [UnownedJob] = []
-    private var firstJob = 0
+    private var jobs = FIFOQueue<UnownedJob>()
+    /// Number of threads that still take jobs.
+    private var running = 0
     private var isStopping = false
 
-    /// Number of threads.
+    /// Number of threads that were asked for.
     public let count: Int
 
     /// Starts the threads. They live until `stop()`, or as long as the process.
+    ///
+    /// The system may refuse some of them, where the number of processes is limited: one is enough to go on.
     public init(count: Int) {
         precondition(count > 0)
         self.count = count
@@ -30,21 +33,29 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
         mutex.initialize(to: pthread_mutex_t())
         jobAdded = .allocate(capacity: 1)
         jobAdded.initialize(to: pthread_cond_t())
-        precondition(pthread_mutex_init(mutex, nil) == 0 && pthread_cond_init(jobAdded, nil) == 0)
+        let mutexResult = pthread_mutex_init(mutex, nil)
+        let conditionResult = pthread_cond_init(jobAdded, nil)
+        precondition(mutexResult == 0 && conditionResult == 0)
+        pthread_mutex_lock(mutex)
         for _ in 0..<count {
             startThread()
         }
+        pthread_mutex_unlock(mutex)
     }
 
     public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         pthread_mutex_lock(mutex)
         jobs.append(job)
+        // A task that comes back after `stop()` must not wait for ever.
+        if running == 0 { startThread() }
         pthread_mutex_unlock(mutex)
         pthread_cond_signal(jobAdded)
     }
 
-    /// Lets each thread end once there is nothing left to run. Nothing may be enqueued afterwards.
+    /// Lets each thread end once there is nothing left to run.
+    ///
+    /// Tasks that are suspended need not be waited for: what they enqueue later runs on a new thread, which ends too.
     public func stop() {
         pthread_mutex_lock(mutex)
         isStopping = true
@@ -52,10 +63,11 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
         pthread_cond_broadcast(jobAdded)
     }
 
+    /// Starts a thread; `mutex` is held.
     private func startThread() {
         var thread = pthread_t()
         // The thread holds the executor until it ends.
-        let owner = Unmanaged.passRetained(self).toOpaque()
+        let owner = Unmanaged.passRetained(self)
         let result = pthread_create(
             &thread, nil,
             { owner in
@@ -63,8 +75,13 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
                 clinux_name_thread("block-io")
                 workers.runJobs()
                 return nil
-            }, owner)
-        precondition(result == 0, "no thread could be started: pthread_create returned \(result)")
+            }, owner.toOpaque())
+        guard result == 0 else {
+            owner.release()
+            precondition(running > 0, "no thread could be started: pthread_create returned \(result)")
+            return
+        }
+        running += 1
         pthread_detach(thread)
     }
 
@@ -75,20 +92,18 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    /// The next job, waited for; `nil` tells the thread to end.
     private func nextJob() -> UnownedJob? {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        while firstJob == jobs.count {
-            if isStopping { return nil }
+        while true {
+            if let job = jobs.popFirst() { return job }
+            if isStopping {
+                running -= 1
+                return nil
+            }
             pthread_cond_wait(jobAdded, mutex)
         }
-        let job = jobs[firstJob]
-        firstJob += 1
-        if firstJob == jobs.count {
-            jobs.removeAll(keepingCapacity: true)
-            firstJob = 0
-        }
-        return job
     }
 
     deinit {
