@@ -85,7 +85,10 @@ final class BlockCopy: Sendable {
 
     // MARK: Copying
 
-    /// Takes on the next range that is owed; `nil` where there is none. The caller must then `copy` it.
+    /// Takes on the next range that is owed; `nil` where there is none, and after a failure. The caller must then `copy` it.
+    ///
+    /// A failure holds up the others in the same step that makes the range owed again: they can't start on it before
+    /// the job has decided.
     ///
     /// - Parameters:
     ///   - limit: longest range in bytes, a multiple of the cluster size.

@@ -21,6 +21,8 @@ struct CopyState {
     /// Bytes done, in whole clusters.
     var doneLength: UInt64 = 0
     var counters = CopyCounters()
+    /// Set by a failed request: nothing more is taken until someone decided what to do about it.
+    var isHeld = false
     /// Cleared for good by the first failure.
     var mayOffload: Bool
 
@@ -33,6 +35,7 @@ struct CopyState {
 
     /// Takes the next owed range, at most `limit` bytes.
     mutating func take(limit: UInt64, growth: UInt64) -> CopyRequest? {
+        guard !isHeld else { return nil }
         guard let first = copyBitmap.nextDirty(from: cursor) else {
             cursor = length
             return nil
@@ -79,6 +82,7 @@ struct CopyState {
             doneLength &+= firstOwed - request.range.lowerBound
             copyBitmap.set(firstOwed..<request.range.upperBound)
             cursor = min(cursor, firstOwed)
+            isHeld = true
         }
         return inFlight.remove(request.id)
     }

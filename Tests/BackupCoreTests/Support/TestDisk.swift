@@ -32,9 +32,9 @@ final class TestDisk: BlockDevice {
 
     private struct State {
         var bytes: [UInt8]
-        /// Bytes that a transfer has touched.
         var calls: [Call] = []
         var counts: [Operation: Int] = [:]
+        var outOfRange = 0
         var faults: [Operation: [Int: Errno]] = [:]
     }
 
@@ -66,6 +66,8 @@ final class TestDisk: BlockDevice {
     }
 
     var bytes: [UInt8] { state.withLock { $0.bytes } }
+    /// Number of requests that did not lie on the disk.
+    var outOfRange: Int { state.withLock { $0.outOfRange } }
     var calls: [Call] { state.withLock { $0.calls } }
     func calls(_ operation: Operation) -> [Call] { calls.filter { $0.operation == operation } }
 
@@ -80,7 +82,12 @@ final class TestDisk: BlockDevice {
     }
 
     private func enter(_ operation: Operation, _ offset: UInt64, _ length: UInt64) async throws(BlockError) {
-        try checkRange(at: offset, length: length)
+        do {
+            try checkRange(at: offset, length: length)
+        } catch {
+            state.withLock { $0.outOfRange += 1 }
+            throw error
+        }
         let call = Call(operation: operation, range: offset..<offset + length)
         await onCall?(call)
         let errno: Errno? = state.withLock { state in
@@ -154,7 +161,9 @@ final class TestDisk: BlockDevice {
     func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await enter(.writeZeroes, offset, length)
         state.withLock { state in
-            for index in Int(offset)..<Int(offset + length) { state.bytes[index] = 0 }
+            state.bytes.withUnsafeMutableBytes { bytes in
+                _ = bytes[Int(offset)..<Int(offset + length)].initializeMemory(as: UInt8.self, repeating: 0)
+            }
         }
     }
 

@@ -28,7 +28,13 @@ struct TestImage {
             // Data that happens to be zero, as disks are full of.
             if Int.random(in: 0..<4, using: &random) != 0 {
                 let byte = UInt8.random(in: 1...255, using: &random)
-                for index in position..<end { bytes[index] = byte &+ UInt8(truncatingIfNeeded: index >> 9) | 1 }
+                bytes.withUnsafeMutableBytes { bytes in
+                    // Another byte in each half kilobyte, so that misplaced data shows.
+                    for start in stride(from: position, to: end, by: 512) {
+                        let mark = byte &+ UInt8(truncatingIfNeeded: start >> 9) | 1
+                        _ = bytes[start..<min(start + 512, end)].initializeMemory(as: UInt8.self, repeating: mark)
+                    }
+                }
             }
             position = end
         }
