@@ -56,7 +56,10 @@ import Testing
         let workers = WorkerThreads(count: test.workers)
         defer { workers.stop() }
         // Runs of data and of zeroes, several to a chunk, with zeroes right at the start and data at the end.
-        let bytes = (0..<Self.length).map { $0 / 24_576 % 3 == 0 ? 0 : UInt8($0 / 4096 % 255 + 1) }
+        var bytes = [UInt8](repeating: 0, count: Self.length)
+        for index in bytes.indices where index / 24_576 % 3 != 0 {
+            bytes[index] = UInt8(truncatingIfNeeded: index >> 12) | 1
+        }
         var failures = 0
         for call in 1... {
             let source = TestDisk(name: "source", bytes: bytes)
