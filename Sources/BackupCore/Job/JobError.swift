@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import BlockIO
+public import SystemPackage
+
+/// Why a job could not be made, or how it failed.
+public enum JobError: Error, Sendable {
+    // Creation.
+    case sameNode
+    case compressionUnsupported(target: String)
+    /// Lengths in bytes.
+    case lengthsDiffer(source: UInt64, target: UInt64)
+    case clusterSizeUnknown(target: String, underlying: BlockError)
+    /// No backup can be made with such clusters, in bytes.
+    case clusterSizeUnusable(target: String, clusterSize: UInt64)
+    case syncModeUnsupported(SyncMode)
+    case invalidMaxWorkers(Int)
+    /// Both in bytes.
+    case invalidMaxChunk(UInt64, clusterSize: UInt64)
+
+    // The run.
+    /// Asking the source what its top layer holds failed, at this byte offset.
+    case scan(offset: UInt64, underlying: BlockError)
+    case copy(CopyError)
+    case cancelled
+
+    /// A job runs once.
+    case alreadyStarted(job: String, state: JobState)
+
+    // Verbs.
+    case verbNotAllowed(verb: JobVerb, state: JobState, job: String)
+}
+
+extension JobError {
+    /// The system error that a client of the job would see.
+    public var errno: Errno {
+        switch self {
+        case .sameNode, .lengthsDiffer, .clusterSizeUnusable, .invalidMaxWorkers, .invalidMaxChunk, .alreadyStarted,
+            .verbNotAllowed:
+            .invalidArgument
+        case .compressionUnsupported, .syncModeUnsupported: .notSupported
+        case .clusterSizeUnknown(_, let underlying), .scan(_, let underlying): underlying.errno
+        case .copy(let error): error.errno
+        case .cancelled: .canceled
+        }
+    }
+}
+
+extension JobError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .sameNode: "Source and target must be different nodes"
+        case .compressionUnsupported(let target): "Target \(target) does not support compressed writes"
+        case .lengthsDiffer(let source, let target):
+            "Source and target have different lengths: \(source) and \(target) bytes"
+        case .clusterSizeUnknown(let target, let underlying):
+            "cannot determine the target's cluster size and it has no backing file: \(target): \(underlying); "
+                + "without it the backup could be unusable"
+        case .clusterSizeUnusable(let target, let clusterSize):
+            "Target \(target) has clusters of \(clusterSize) bytes; "
+                + "a backup needs a power of two, at most \(CopyClusterSize.maximum)"
+        case .syncModeUnsupported(let mode): "Sync mode '\(mode.rawValue)' is not supported yet"
+        case .invalidMaxWorkers(let count): "max-workers must be at least 1, not \(count)"
+        case .invalidMaxChunk(let chunk, let clusterSize):
+            "max-chunk must be 0 or at least the cluster size of \(clusterSize) bytes, not \(chunk)"
+        case .scan(let offset, let underlying):
+            "source: block status at offset \(offset) failed: \(underlying)"
+        case .copy(let error): error.description
+        case .cancelled: "Operation canceled"
+        case .alreadyStarted(let job, let state):
+            "Job '\(job)' in state '\(state.rawValue)' cannot be started again"
+        case .verbNotAllowed(let verb, let state, let job):
+            "Job '\(job)' in state '\(state.rawValue)' cannot accept command verb '\(verb.rawValue)'"
+        }
+    }
+}

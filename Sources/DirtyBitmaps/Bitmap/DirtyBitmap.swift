@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+
+/// Which parts of a disk are dirty, one bit for each granule.
+///
+/// Ranges are bytes; what lies past the end of the disk is ignored. The last granule may be short. Searches keep no
+/// state, so a loop over dirty areas survives any change between its steps. Memory is at most one bit for each granule
+/// and some per cent more; stretches of equal bits cost next to nothing. Not locked: the owner guards it.
+///
+/// - Complexity: the time of each operation grows with the logarithm of the disk's length; over ranges also with the
+///   number of 32768-granule pages in it that are neither all dirty nor all clean.
+public final class DirtyBitmap {
+    public static let minimumGranularity: UInt64 = 512
+    public static let maximumGranularity: UInt64 = 2 << 30
+
+    /// Length of the disk in bytes.
+    public let length: UInt64
+    /// Bytes that one bit stands for.
+    public let granularity: UInt64
+
+    private let granularityBits: UInt64
+    private let granules: UInt64
+    private var tree: BitmapTree
+
+    /// A bitmap that is all clean.
+    ///
+    /// - Parameters:
+    ///   - length: length of the disk in bytes.
+    ///   - granularity: bytes that one bit stands for: a power of two from 512 B to 2 GiB.
+    /// - Throws: `DirtyBitmapError.invalidGranularity`.
+    public init(length: UInt64, granularity: UInt64) throws(DirtyBitmapError) {
+        guard
+            granularity.nonzeroBitCount == 1, granularity >= Self.minimumGranularity,
+            granularity <= Self.maximumGranularity
+        else { throw .invalidGranularity(granularity) }
+        self.length = length
+        self.granularity = granularity
+        granularityBits = UInt64(granularity.trailingZeroBitCount)
+        granules = length.dividedRoundingUp(by: granularity)
+        tree = .uniform(false)
+    }
+
+    private init(copying other: DirtyBitmap) {
+        length = other.length
+        granularity = other.granularity
+        granularityBits = other.granularityBits
+        granules = other.granules
+        tree = other.tree.copy()
+    }
+
+    /// An independent bitmap with the same bits.
+    public func copy() -> DirtyBitmap {
+        DirtyBitmap(copying: self)
+    }
+
+    // MARK: Counting
+
+    /// Number of dirty granules.
+    public var dirtyGranules: UInt64 {
+        tree.count(capacity: granules)
+    }
+
+    /// Bytes in the dirty granules, the last one counted as a whole one; `UInt64.max` where that doesn't fit.
+    public var dirtyLength: UInt64 {
+        dirtyGranules.multiplied(by: granularity) ?? .max
+    }
+
+    public var isEmpty: Bool {
+        dirtyGranules == 0
+    }
+
+    // MARK: Changing
+
+    /// Makes every granule that `range` touches dirty.
+    public func set(_ range: Range<UInt64>) {
+        guard range.lowerBound < min(range.upperBound, length) else { return }
+        let end = min(range.upperBound, length)
+        assign(range.lowerBound >> granularityBits..<(end - 1) >> granularityBits + 1, to: true)
+    }
+
+    /// Makes every granule clean that lies wholly inside `range`. A short last granule is inside once its bytes are.
+    ///
+    /// Inward, so that nothing is forgotten that the range does not cover.
+    public func reset(_ range: Range<UInt64>) {
+        guard range.lowerBound < min(range.upperBound, length) else { return }
+        let first = range.lowerBound.dividedRoundingUp(by: granularity)
+        let end = range.upperBound >= length ? granules : range.upperBound >> granularityBits
+        if first < end { assign(first..<end, to: false) }
+    }
+
+    public func setAll() {
+        tree = .uniform(granules > 0)
+    }
+
+    public func resetAll() {
+        tree = .uniform(false)
+    }
+
+    /// Makes dirty whatever is dirty in `other`. A granule becomes dirty as a whole where only part of it was.
+    ///
+    /// - Throws: `DirtyBitmapError.lengthsDiffer`; nothing is changed then.
+    public func merge(_ other: DirtyBitmap) throws(DirtyBitmapError) {
+        guard other.length == length else { throw .lengthsDiffer(length, other.length) }
+        if other === self { return }
+        var offset: UInt64 = 0
+        while let area = other.nextDirtyArea(from: offset) {
+            set(area)
+            offset = area.upperBound
+        }
+    }
+
+    private func assign(_ range: Range<UInt64>, to value: Bool) {
+        tree.assign(range, to: value, capacity: granules)
+    }
+
+    // MARK: Asking
+
+    /// Whether the byte at `offset` lies in a dirty granule. Past the end nothing is dirty.
+    public func isDirty(at offset: UInt64) -> Bool {
+        offset < length && tree.contains(offset >> granularityBits)
+    }
+
+    /// Whether any byte of `range` lies in a dirty granule.
+    public func hasDirty(in range: Range<UInt64>) -> Bool {
+        nextDirty(from: range.lowerBound, limit: range.upperBound) != nil
+    }
+
+    /// The first byte from `start` on, and before `limit`, that lies in a dirty granule.
+    public func nextDirty(from start: UInt64, limit: UInt64 = .max) -> UInt64? {
+        next(true, from: start, limit: limit)
+    }
+
+    /// The first byte from `start` on, and before `limit`, that lies in a clean granule.
+    public func nextClean(from start: UInt64, limit: UInt64 = .max) -> UInt64? {
+        next(false, from: start, limit: limit)
+    }
+
+    /// The first run of dirty bytes from `start` on, cut off at `limit` and at the end of the disk.
+    public func nextDirtyArea(from start: UInt64, limit: UInt64 = .max) -> Range<UInt64>? {
+        guard let first = nextDirty(from: start, limit: limit) else { return nil }
+        let limit = min(limit, length)
+        return first..<(nextClean(from: first, limit: limit) ?? limit)
+    }
+
+    private func next(_ value: Bool, from start: UInt64, limit: UInt64) -> UInt64? {
+        let limit = min(limit, length)
+        guard start < limit else { return nil }
+        guard let granule = tree.next(value, from: start >> granularityBits, capacity: granules) else { return nil }
+        let offset = max(start, granule << granularityBits)
+        return offset < limit ? offset : nil
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+
+/// The bits of up to 32768 granules, some set and some clear.
+final class BitmapPage {
+    /// Log2 of the granules in a page: 4 KiB of bits.
+    static let spanBits: UInt64 = 15
+
+    /// Number of granules.
+    let capacity: UInt64
+    /// Number of granules that are set.
+    private(set) var count: UInt64
+    private var words: [UInt64]
+
+    /// A page whose bits are all `value`.
+    init(capacity: UInt64, filledWith value: Bool) {
+        precondition(capacity > 0 && capacity <= 1 << Self.spanBits)
+        self.capacity = capacity
+        count = value ? capacity : 0
+        words = [UInt64](repeating: value ? .max : 0, count: Int(capacity.dividedRoundingUp(by: 64)))
+        if value, capacity % 64 != 0 {
+            // Bits past the end stay clear, so that nothing ever finds them.
+            words[words.count - 1] = .max >> (64 - capacity % 64)
+        }
+    }
+
+    func copy() -> BitmapPage {
+        BitmapPage(copying: self)
+    }
+
+    private init(copying other: BitmapPage) {
+        capacity = other.capacity
+        count = other.count
+        words = other.words
+    }
+
+    func contains(_ index: UInt64) -> Bool {
+        words[Int(index >> 6)] >> (index & 63) & 1 != 0
+    }
+
+    /// Gives every granule of `range`, which is not empty, one value.
+    func assign(_ range: Range<UInt64>, to value: Bool) {
+        let first = Int(range.lowerBound >> 6)
+        let last = Int((range.upperBound - 1) >> 6)
+        var changed = 0
+        words.withUnsafeMutableBufferPointer { words in
+            for index in first...last {
+                var mask = UInt64.max
+                if index == first { mask &= .max << (range.lowerBound & 63) }
+                if index == last { mask &= .max >> (63 - (range.upperBound - 1) & 63) }
+                let old = words[index]
+                let new = value ? old | mask : old & ~mask
+                changed += (old ^ new).nonzeroBitCount
+                words[index] = new
+            }
+        }
+        if value { count += UInt64(changed) } else { count -= UInt64(changed) }
+    }
+
+    /// The first granule from `start` on whose bit is `value`.
+    func next(_ value: Bool, from start: UInt64) -> UInt64? {
+        guard start < capacity else { return nil }
+        let flip: UInt64 = value ? 0 : .max
+        return words.withUnsafeBufferPointer { words in
+            var index = Int(start >> 6)
+            var word = (words[index] ^ flip) & (.max << (start & 63))
+            while word == 0 {
+                index += 1
+                if index == words.count { return nil }
+                word = words[index] ^ flip
+            }
+            let found = UInt64(index) << 6 + UInt64(word.trailingZeroBitCount)
+            return found < capacity ? found : nil
+        }
+    }
+}
