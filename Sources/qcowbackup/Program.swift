@@ -15,7 +15,7 @@ enum Program {
     /// Does what a command line says.
     ///
     /// - Parameter arguments: without the program's name.
-    static func run(_ arguments: [String], in environment: ProgramEnvironment) -> ExitStatus {
+    static func run(_ arguments: [String], in environment: ProgramEnvironment) -> ProgramStatus {
         do {
             var command = try QcowBackupCommand.parseAsRoot(arguments)
             if let command = command as? any ProgramCommand {
@@ -30,7 +30,7 @@ enum Program {
     }
 
     /// Tells what the parser has to say: the help, the version or a completion script, or what is wrong.
-    private static func finish(_ error: any Error, _ arguments: [String], in console: Console) -> ExitStatus {
+    private static func finish(_ error: any Error, _ arguments: [String], in console: Console) -> ProgramStatus {
         if QcowBackupCommand.exitCode(for: error) == .success {
             let isWritten = console.writeOutput(HelpText.text(for: error, columns: console.columns) + "\n")
             return isWritten ? .success : .failed

@@ -3,7 +3,7 @@
 import BackupService
 
 extension BackupCommand: ProgramCommand {
-    func run(in environment: ProgramEnvironment) -> ExitStatus {
+    func run(in environment: ProgramEnvironment) -> ProgramStatus {
         let console = environment.console
         let printsJSON = output.output == .json
         let request: BackupRequest
@@ -32,7 +32,7 @@ extension BackupCommand: ProgramCommand {
             return .success
         case .failure(let error):
             console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
-            return ExitStatus(error.code, signal: outcome.signal)
+            return ProgramStatus(error.code, signal: outcome.signal)
         }
     }
 }

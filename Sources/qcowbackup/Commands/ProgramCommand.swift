@@ -4,7 +4,7 @@ import ArgumentParser
 
 /// A command of this program: parsed first, then run, and its status is the exit code.
 protocol ProgramCommand: ParsableCommand {
-    func run(in environment: ProgramEnvironment) -> ExitStatus
+    func run(in environment: ProgramEnvironment) -> ProgramStatus
 }
 
 /// What a command reaches of the world around it.
@@ -13,5 +13,5 @@ struct ProgramEnvironment {
     /// Makes the backup that `backup` runs.
     var makeBackup = RunningBackup.init(_:warn:)
     /// Ends the process at once.
-    var abandon: (ExitStatus) -> Void
+    var abandon: (ProgramStatus) -> Void
 }

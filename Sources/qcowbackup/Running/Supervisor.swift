@@ -29,7 +29,7 @@ struct Supervisor {
     var isQuiet = false
     var sameRequest = Self.sameRequest
     /// Ends the process at once, without tidying.
-    var abandon: (ExitStatus) -> Void
+    var abandon: (ProgramStatus) -> Void
 
     /// Runs a backup to its end.
     ///

@@ -3,19 +3,19 @@
 import BackupService
 
 /// What the program's exit code says.
-struct ExitStatus: Equatable {
+struct ProgramStatus: Equatable {
     let code: Int32
 
     /// Complete and on stable storage.
-    static let success = ExitStatus(code: 0)
+    static let success = ProgramStatus(code: 0)
     /// The target is absent or marked unfinished.
-    static let failed = ExitStatus(code: 1)
-    static let usage = ExitStatus(code: 2)
+    static let failed = ProgramStatus(code: 1)
+    static let usage = ProgramStatus(code: 2)
     /// Another process uses the image.
-    static let locked = ExitStatus(code: 11)
+    static let locked = ProgramStatus(code: 11)
 
-    static func signal(_ number: Int32) -> ExitStatus {
-        ExitStatus(code: 128 + number)
+    static func signal(_ number: Int32) -> ProgramStatus {
+        ProgramStatus(code: 128 + number)
     }
 
     private init(code: Int32) {
