@@ -61,7 +61,9 @@ let package = Package(
         library("BackupCore", ["BinaryCoding", "BlockIO", "DirtyBitmaps", system]),
         library("BackupService", ["BackupCore", "BinaryCoding", "BlockIO", "Qcow2Format", system]),
         .executableTarget(
-            name: "qcowbackup", dependencies: ["BackupService", arguments, system], swiftSettings: settings),
+            name: "qcowbackup",
+            dependencies: ["BackupService", "BinaryCoding", "BlockIO", "Qcow2Format", arguments],
+            swiftSettings: settings),
 
         .target(
             name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
@@ -72,6 +74,7 @@ let package = Package(
         tests("Qcow2FormatTests", ["BinaryCoding", "BlockIO", "Qcow2Format", "TestSupport", system]),
         tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
         tests("BackupServiceTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", system]),
+        tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "qcowbackup", arguments]),
         tests("InteropTests", ["BlockIO", "Qcow2Format", "TestSupport", system]),
     ]
 )

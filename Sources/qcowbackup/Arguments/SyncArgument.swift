@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import BackupService
+
+/// The value of `--sync`. The backup job's other modes are known by name, so that they can be refused with a reason.
+enum SyncArgument: String, CaseIterable, ExpressibleByArgument {
+    case full
+    case top
+    case none
+    case incremental
+    case bitmap
+
+    static var allValueStrings: [String] {
+        BackupRequest.Sync.allCases.map(\.rawValue)
+    }
+
+    static var defaultCompletionKind: CompletionKind {
+        .list(allValueStrings)
+    }
+
+    /// - Throws: `ValidationError` for a mode that this version doesn't have.
+    func mode() throws -> BackupRequest.Sync {
+        switch self {
+        case .full: return .full
+        case .top: return .top
+        case .none:
+            throw ValidationError("--sync=none is not available in this version: offline, use full or top")
+        case .incremental, .bitmap:
+            throw ValidationError("--sync=\(rawValue) is not available in this version: use full or top")
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import BackupService
+import Qcow2Format
+
+/// What the target is, and what may happen to one that exists.
+struct TargetOptions: ParsableArguments {
+    @Option(
+        name: .customShort("O", allowingJoined: true),
+        help: ArgumentHelp("Format of TARGET.", valueName: "format"))
+    var format: ImageFormat = .qcow2
+
+    @Option(
+        name: .customShort("o", allowingJoined: true),
+        help: ArgumentHelp(
+            "Properties of TARGET, such as cluster_size=128K,extended_l2=on. May be repeated.", valueName: "options"))
+    var lists: [TargetOptionList] = []
+
+    @Flag(
+        name: .customShort("n"),
+        help: ArgumentHelp(
+            "TARGET exists: write into it as it is, and create nothing.",
+            discussion: """
+                For block devices and for images made by other tools. While the backup runs, and if it fails, TARGET is \
+                marked so that nothing opens it.
+                """))
+    var reuses = false
+
+    @Flag(
+        name: .customLong("force"),
+        help: ArgumentHelp(
+            "Replace TARGET if it exists.",
+            discussion: "The old file goes only once the new one is complete and on stable storage."))
+    var replaces = false
+
+    @Flag(
+        name: .customLong("keep-partial"),
+        help: "If the backup fails, keep what was written, as TARGET.partial. No program takes it for a disk.")
+    var keepPartial = false
+
+    /// All `-o` options in order.
+    var options: [String] {
+        lists.flatMap(\.options)
+    }
+
+    var existing: BackupRequest.ExistingTarget {
+        reuses ? .reuse : replaces ? .replace : .refuse
+    }
+
+    func validate() throws {
+        if reuses && replaces {
+            throw ValidationError("-n writes into TARGET and --force replaces it: give one of them")
+        }
+    }
+}

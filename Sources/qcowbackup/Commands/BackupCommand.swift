@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import BackupService
+
+/// `qcowbackup [backup] [options] SOURCE TARGET`
+struct BackupCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backup",
+        abstract: "Copy a disk, or what its top layer holds, to TARGET.",
+        usage: "qcowbackup [backup] [<options>] <SOURCE> <TARGET>",
+        discussion: BackupHelp.discussion)
+
+    @Argument(
+        help: ArgumentHelp("The disk to back up: an image file or a block device.", valueName: "SOURCE"),
+        completion: .file())
+    var source: String
+
+    @Argument(
+        help: ArgumentHelp(
+            "Where the backup goes: a new file, or with -n a block device or image.", valueName: "TARGET"),
+        completion: .file())
+    var target: String
+
+    @OptionGroup(title: "Source")
+    var sourceOptions: SourceOptions
+
+    @OptionGroup(title: "Target")
+    var targetOptions: TargetOptions
+
+    @OptionGroup(title: "Compression")
+    var compression: CompressionOptions
+
+    @OptionGroup(title: "Copying")
+    var copying: CopyingOptions
+
+    @OptionGroup(title: "Output")
+    var output: OutputOptions
+
+    func validate() throws {
+        try Self.check(location: source, named: "SOURCE")
+        try Self.check(location: target, named: "TARGET")
+        _ = try request()
+    }
+
+    /// What the service is asked to do.
+    ///
+    /// - Throws: `ValidationError` where options contradict each other or ask for what this version doesn't have.
+    func request() throws -> BackupRequest {
+        var request = BackupRequest(source: source, target: target)
+        request.sync = try sourceOptions.sync.mode()
+        request.sourceFormat = sourceOptions.sourceFormat
+        request.backingFormat = sourceOptions.backingFormat
+        request.snapshot = sourceOptions.snapshot
+        request.forceShare = sourceOptions.forceShare
+        request.targetFormat = targetOptions.format
+        request.targetOptions = targetOptions.options
+        request.existingTarget = targetOptions.existing
+        request.keepPartial = targetOptions.keepPartial
+        request.compression = try compression.settings(targetOptions: targetOptions.options)
+        request.copyRange = copying.copyRange
+        request.workers = copying.maximumWorkers
+        return request
+    }
+
+    /// Refuses an empty name, and the ways to name a disk that aren't paths: they would be looked for as files.
+    private static func check(location: String, named name: String) throws {
+        if location.isEmpty {
+            throw ValidationError("\(name) is empty")
+        }
+        let notPaths = ["nbd:", "nbd+", "nbds:", "nbds+", "json:", "driver="]
+        if let prefix = notPaths.first(where: location.hasPrefix) {
+            throw ValidationError(
+                "\(name): \(prefix)... is not available in this version; a file of that name is ./\(location)")
+        }
+    }
+}

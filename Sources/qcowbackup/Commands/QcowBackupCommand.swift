@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+
+/// The program as a whole.
+struct QcowBackupCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "qcowbackup",
+        abstract: "Back up qcow2 virtual disks, quickly and safely.",
+        version: "qcowbackup 0.1.0",
+        subcommands: [BackupCommand.self],
+        defaultSubcommand: BackupCommand.self)
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupService
+import FoundationEssentials
+
+/// The objects that the program prints for other programs, one to a line, keys in alphabetical order.
+enum JSONLine {
+    struct Progress: Encodable {
+        let type = "progress"
+        let percent: Double
+        let offset: UInt64
+        let len: UInt64
+        let rate: UInt64
+    }
+
+    struct Failure: Encodable {
+        let type = "error"
+        let code: String
+        let message: String
+        let advice: String?
+    }
+
+    struct Warning: Encodable {
+        let type = "warning"
+        let message: String
+    }
+
+    struct Summary: Encodable {
+        let target: String
+        let virtualSize: UInt64
+        let bytesRead: UInt64
+        let bytesWritten: UInt64
+        let bytesZero: UInt64
+        let bytesSkipped: UInt64
+        let bytesOffloaded: UInt64
+        let targetLength: UInt64?
+        let compressionRatio: Double?
+        let seconds: Double
+        let rate: UInt64
+
+        enum CodingKeys: String, CodingKey {
+            case target
+            case virtualSize = "virtual-size"
+            case bytesRead = "bytes-read"
+            case bytesWritten = "bytes-written"
+            case bytesZero = "bytes-zero"
+            case bytesSkipped = "bytes-skipped"
+            case bytesOffloaded = "bytes-offloaded"
+            case targetLength = "target-length"
+            case compressionRatio = "compression-ratio"
+            case seconds
+            case rate
+        }
+    }
+
+    static func progress(_ report: ProgressReport) -> String {
+        encode(
+            Progress(
+                percent: Double(report.permille) / 10, offset: report.offset, len: report.length,
+                rate: report.bytesPerSecond))
+    }
+
+    static func error(_ error: ServiceError) -> String {
+        encode(Failure(code: error.code.rawValue, message: error.message, advice: error.advice))
+    }
+
+    static func warning(_ message: String) -> String {
+        encode(Warning(message: message))
+    }
+
+    /// - Parameter isCompressed: whether the ratio says something.
+    static func summary(_ summary: BackupSummary, isCompressed: Bool) -> String {
+        encode(
+            Summary(
+                target: summary.target, virtualSize: summary.virtualSize, bytesRead: summary.bytesRead,
+                bytesWritten: summary.bytesWritten, bytesZero: summary.bytesZero, bytesSkipped: summary.bytesSkipped,
+                bytesOffloaded: summary.bytesOffloaded, targetLength: summary.targetLength,
+                compressionRatio: isCompressed ? summary.compressionRatio.map(thousandths) : nil,
+                seconds: thousandths(summary.seconds), rate: summary.bytesPerSecond))
+    }
+
+    /// Rounds to three decimals. JSON has no infinity and no NaN; they become zero.
+    private static func thousandths(_ value: Double) -> Double {
+        let scaled = (value * 1000).rounded()
+        return scaled.isFinite ? scaled / 1000 : 0
+    }
+
+    private static func encode(_ value: some Encodable) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let bytes = try? encoder.encode(value) else {
+            preconditionFailure("strings, integers and finite numbers always encode")
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

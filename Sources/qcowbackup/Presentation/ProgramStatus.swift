@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupService
+
+/// What the program's exit code says.
+struct ProgramStatus: Equatable {
+    let code: Int32
+
+    /// Complete and on stable storage.
+    static let success = ProgramStatus(code: 0)
+    /// The target is absent or marked unfinished.
+    static let failed = ProgramStatus(code: 1)
+    static let usage = ProgramStatus(code: 2)
+    /// Another process uses the image.
+    static let locked = ProgramStatus(code: 11)
+
+    static func signal(_ number: Int32) -> ProgramStatus {
+        ProgramStatus(code: 128 + number)
+    }
+
+    private init(code: Int32) {
+        self.code = code
+    }
+
+    /// - Parameter signal: the signal that asked the run to end, if one did. It decides only where the run ended for that
+    ///   reason: a failure of its own keeps its code.
+    init(_ code: ServiceError.Code, signal: Int32? = nil) {
+        switch code {
+        case .usage: self = .usage
+        case .locked: self = .locked
+        case .cancelled: self = signal.map(Self.signal) ?? .failed
+        case .notFound, .exists, .permission, .noSpace, .corrupt, .unsupported, .io: self = .failed
+        }
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupService
+
+/// The last line of a backup that succeeded.
+struct SummaryText: CustomStringConvertible {
+    let summary: BackupSummary
+    /// Whether clusters were compressed: then the line says how well.
+    let isCompressed: Bool
+
+    var description: String {
+        var parts = [
+            "read \(ByteSize(summary.bytesRead))",
+            "written \(ByteSize(summary.bytesWritten))",
+            "zero \(ByteSize(summary.bytesZero))",
+            "skipped \(ByteSize(summary.bytesSkipped))",
+        ]
+        if summary.bytesOffloaded > 0 {
+            parts[1] += " (\(ByteSize(summary.bytesOffloaded)) by the kernel)"
+        }
+        if let length = summary.targetLength {
+            var text = "target \(ByteSize(length))"
+            if isCompressed, let ratio = summary.compressionRatio {
+                text += " (ratio \(Decimal(ratio, digits: 2)))"
+            }
+            parts.append(text)
+        }
+        let time = "\(Decimal(summary.seconds, digits: 1)) s, \(ByteSize(summary.bytesPerSecond))/s"
+        return "\(printable(summary.target)): \(parts.joined(separator: ", ")) in \(time)"
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import BackupService
+import Glibc
+
+@main
+enum Program {
+    static func main() {
+        ProcessSetup.run()
+        let environment = ProgramEnvironment(abandon: { status in _exit(status.code) })
+        exit(run(Array(CommandLine.arguments.dropFirst()), in: environment).code)
+    }
+
+    /// Does what a command line says.
+    ///
+    /// - Parameter arguments: without the program's name.
+    static func run(_ arguments: [String], in environment: ProgramEnvironment) -> ProgramStatus {
+        do {
+            var command = try QcowBackupCommand.parseAsRoot(arguments)
+            if let command = command as? any ProgramCommand {
+                return command.run(in: environment)
+            }
+            // One of the parser's own, such as `help`.
+            try command.run()
+            return .success
+        } catch {
+            return finish(error, arguments, in: environment.console)
+        }
+    }
+
+    /// Tells what the parser has to say: the help, the version or a completion script, or what is wrong.
+    private static func finish(_ error: any Error, _ arguments: [String], in console: Console) -> ProgramStatus {
+        if QcowBackupCommand.exitCode(for: error) == .success {
+            let isWritten = console.writeOutput(HelpText.text(for: error, columns: console.columns) + "\n")
+            return isWritten ? .success : .failed
+        }
+        let failure = ServiceError(.usage, QcowBackupCommand.message(for: error), advice: "see qcowbackup --help")
+        console.writeError((wantsJSON(arguments) ? JSONLine.error(failure) : ErrorText.error(failure)) + "\n")
+        return .usage
+    }
+
+    /// Whether a command line that could not be parsed asks for JSON.
+    static func wantsJSON(_ arguments: [String]) -> Bool {
+        let options = arguments.prefix { $0 != "--" }
+        return options.contains("--output=json")
+            || zip(options, options.dropFirst()).contains { $0 == ("--output", "json") }
+    }
+}

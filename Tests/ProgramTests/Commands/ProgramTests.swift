@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupService
+import Testing
+
+@testable import qcowbackup
+
+/// What the program prints, and where, and its exit code: from the command line to the last byte.
+@Suite struct ProgramTests {
+    struct Run: Sendable {
+        var status: Int32
+        var output: String
+        var errors: String
+    }
+
+    /// Runs a command line whose backup, if it comes to one, ends as given.
+    private static func run(
+        _ arguments: [String],
+        ending result: Result<BackupSummary, ServiceError> = .failure(ServiceError(.io, "not reached")),
+        warnings: [String] = []
+    ) async throws -> Run {
+        let output = try Pipe()
+        let errors = try Pipe()
+        let status = await onThread {
+            let console = Console(output: output.writer, errors: errors.writer)
+            let environment = ProgramEnvironment(
+                console: console,
+                makeBackup: { _, warn in
+                    RunningBackup(
+                        progress: { BackupProgress(offset: 10, length: 10) }, cancel: {},
+                        run: { () async throws(ServiceError) -> BackupSummary in
+                            for warning in warnings { warn(warning) }
+                            return try result.get()
+                        })
+                },
+                abandon: { _ in })
+            return Program.run(arguments, in: environment).code
+        }
+        return Run(status: status, output: output.closeAndRead(), errors: errors.closeAndRead())
+    }
+
+    private static func words(_ line: String) -> [String] {
+        line.split(separator: " ").map { $0 == "''" ? "" : String($0) }
+    }
+
+    private static let summary = BackupSummary(
+        target: "b", virtualSize: 2048, bytesRead: 2048, bytesWritten: 1024, bytesZero: 1024, bytesSkipped: 0,
+        targetLength: 512, seconds: 1)
+
+    @Test(arguments: [
+        ("", "Missing expected argument '<SOURCE>'"),
+        ("backup", "Missing expected argument '<SOURCE>'"),
+        ("a", "Missing expected argument '<TARGET>'"),
+        ("a b c", "Unexpected argument 'c'"),
+        ("--nonsense a b", "Unknown option '--nonsense'"),
+        ("-x a b", "Unknown option '-x'"),
+        ("-f vmdk a b", "The value 'vmdk' is invalid for '-f <format>'. Please provide one of 'raw' and 'qcow2'."),
+        ("a b -f", "Missing value for '-f <format>'"),
+        ("--sync=none a b", "--sync=none is not available in this version: offline, use full or top"),
+        ("--sync=incremental a b", "--sync=incremental is not available in this version: use full or top"),
+        ("--sync=bitmap a b", "--sync=bitmap is not available in this version: use full or top"),
+        ("--sync=all a b", "The value 'all' is invalid for '--sync <mode>'. Please provide one of 'full' and 'top'."),
+        ("-n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
+        ("-p --progress=json a b", "-p asks for a bar and --progress=json does not: give one of them"),
+        ("-p --progress=none a b", "-p asks for a bar and --progress=none does not: give one of them"),
+        ("--max-workers=0 a b", "--max-workers is a number from 1 to 64, not 0"),
+        ("--max-workers=-1 a b", "--max-workers is a number from 1 to 64, not -1"),
+        ("--max-workers=65 a b", "--max-workers is a number from 1 to 64, not 65"),
+        (
+            "--max-workers=99999999999999999999 a b",
+            "The value '99999999999999999999' is invalid for '--max-workers <number>'"
+        ),
+        ("--max-workers=two a b", "The value 'two' is invalid for '--max-workers <number>'"),
+        ("-o a=1, a b", "The value 'a=1,' is invalid for '-o <options>'"),
+        (
+            "--compression-type=zlib -o compression_type=zstd a b",
+            "--compression-type=zlib contradicts -o compression_type=zstd: give one of them"
+        ),
+        ("--snapshot= a b", "--snapshot takes a name or an id"),
+        ("'' b", "SOURCE is empty"),
+        ("a ''", "TARGET is empty"),
+        ("nbd://host/x b", "SOURCE: nbd:... is not available in this version"),
+        ("a nbd+unix:///x?socket=y", "TARGET: nbd+... is not available in this version"),
+        ("nbds://host/x b", "SOURCE: nbds:... is not available in this version"),
+        ("json:{} b", "SOURCE: json:... is not available in this version"),
+        ("driver=qcow2,file.filename=a b", "SOURCE: driver=... is not available in this version"),
+        ("--speed=1M a b", "Unknown option '--speed'"),
+    ])
+    func usageErrors(line: String, message: String) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 2)
+        #expect(run.output == "")
+        #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
+
+        let asJSON = try await Self.run(["--output=json"] + Self.words(line))
+        #expect(asJSON.status == 2)
+        #expect(asJSON.output == "")
+        let escaped = message.replacing("\"", with: "\\\"")
+        #expect(
+            asJSON.errors
+                == #"{"advice":"see qcowbackup --help","code":"usage","message":"\#(escaped)","type":"error"}"# + "\n")
+    }
+
+    @Test(arguments: [
+        (["--output=json"], true), (["--output", "json"], true), (["x", "--output", "json", "y"], true),
+        (["--", "--output=json"], false), (["--output", "human"], false), (["--output"], false), ([], false),
+        (["--output", "--", "json"], false),
+    ])
+    func wantsJSON(arguments: [String], expected: Bool) {
+        #expect(Program.wantsJSON(arguments) == expected)
+    }
+
+    @Test func anEmptyLineOfControlCharactersStaysOneLine() async throws {
+        let run = try await Self.run(["a", "b", "c\n\u{1b}[2J"])
+        #expect(run.errors == #"qcowbackup: Unexpected argument 'c\u{000A}\u{001B}[2J' (see qcowbackup --help)"# + "\n")
+    }
+
+    @Test func version() async throws {
+        let run = try await Self.run(["--version"])
+        #expect(run.status == 0)
+        #expect(run.output.wholeMatch(of: /qcowbackup \d+\.\d+\.\d+\n/) != nil)
+        #expect(run.errors == "")
+    }
+
+    @Test(arguments: ["--help", "-h", "help", "backup --help", "help backup", "--help --sync=none", "a b --help"])
+    func help(line: String) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 0)
+        #expect(run.errors == "")
+        for word in [
+            "EXAMPLES:", "EXIT CODES:", "--sync <mode>", "--force", "  -n ", "--compression-level", "stable storage",
+        ] {
+            #expect(run.output.contains(word), "\(word)")
+        }
+        for text in run.output.split(separator: "\n") {
+            #expect(text.count <= 80)
+        }
+    }
+
+    @Test(arguments: [
+        ("bash", ["full top", "qcow2", "zlib zstd", "auto none bar json", "cluster_size="]),
+        ("zsh", ["full top", "qcow2", "zlib zstd", "auto none bar json", "_files", "cluster_size="]),
+        ("fish", ["full", "qcow2", "zstd", "bar", "cluster_size="]),
+    ])
+    func completionScripts(shell: String, words: [String]) async throws {
+        let run = try await Self.run(["--generate-completion-script", shell])
+        #expect(run.status == 0)
+        for word in words + ["sync", "compression-type", "keep-partial"] {
+            #expect(run.output.contains(word), "\(word)")
+        }
+        #expect(!run.output.contains("incremental"))
+    }
+
+    @Test func successForPeople() async throws {
+        let run = try await Self.run(["a", "b"], ending: .success(Self.summary), warnings: ["one", "two"])
+        #expect(run.status == 0)
+        #expect(run.output == "")
+        #expect(
+            run.errors == """
+                qcowbackup: warning: one
+                qcowbackup: warning: two
+                b: read 2 KiB, written 1 KiB, zero 1 KiB, skipped 0 B, target 512 B in 1.0 s, 2 KiB/s
+
+                """)
+    }
+
+    @Test func successForPrograms() async throws {
+        let run = try await Self.run(
+            ["--output=json", "-c", "a", "b"], ending: .success(Self.summary), warnings: ["one"])
+        #expect(run.status == 0)
+        #expect(
+            run.output == """
+                {"bytes-offloaded":0,"bytes-read":2048,"bytes-skipped":0,"bytes-written":1024,"bytes-zero":1024,\
+                "compression-ratio":0.5,"rate":2048,"seconds":1,"target":"b","target-length":512,"virtual-size":2048}
+
+                """)
+        #expect(run.errors == #"{"message":"one","type":"warning"}"# + "\n")
+    }
+
+    @Test func quietKeepsWarningsAndErrors() async throws {
+        let success = try await Self.run(["-q", "a", "b"], ending: .success(Self.summary), warnings: ["one"])
+        #expect(success.errors == "qcowbackup: warning: one\n")
+        let failure = try await Self.run(["-q", "a", "b"], ending: .failure(ServiceError(.exists, "b: exists")))
+        #expect(failure.status == 1)
+        #expect(failure.errors == "qcowbackup: b: exists\n")
+    }
+
+    @Test func jsonProgressEndsWithAHundred() async throws {
+        let run = try await Self.run(["--progress=json", "-q", "a", "b"], ending: .success(Self.summary))
+        let lines = run.errors.split(separator: "\n")
+        #expect(try #require(lines.last).hasPrefix(#"{"len":10,"offset":10,"percent":100,"rate":"#))
+        #expect(lines.dropLast().allSatisfy { !$0.contains(#""percent":100"#) })
+    }
+
+    @Test func aFailedRunShowsNoHundred() async throws {
+        let run = try await Self.run(
+            ["--progress=json", "--output=json", "a", "b"], ending: .failure(ServiceError(.io, "x")))
+        #expect(!run.errors.contains(#""percent":100"#))
+        #expect(run.errors.hasSuffix(#"{"code":"io","message":"x","type":"error"}"# + "\n"))
+    }
+
+    @Test(arguments: [(ServiceError.Code.locked, Int32(11)), (.usage, 2), (.noSpace, 1), (.cancelled, 1)])
+    func failure(code: ServiceError.Code, status: Int32) async throws {
+        let run = try await Self.run(["a", "b"], ending: .failure(ServiceError(code, "why", advice: "what to do")))
+        #expect(run.status == status)
+        #expect(run.output == "")
+        #expect(run.errors == "qcowbackup: why (what to do)\n")
+    }
+
+    /// The bar, where it is asked for and there is no terminal, ends with a full one.
+    @Test func aBarInAFile() async throws {
+        let run = try await Self.run(["-p", "a", "b"], ending: .success(Self.summary))
+        #expect(run.errors.contains("\r100.0% ["))
+        #expect(
+            run.errors.hasSuffix(
+                "\nb: read 2 KiB, written 1 KiB, zero 1 KiB, skipped 0 B, target 512 B in 1.0 s, 2 KiB/s\n"))
+        #expect(!run.errors.contains("\u{1b}"))
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupService
+import Testing
+
+@testable import qcowbackup
+
+/// What is printed at the end, byte by byte: scripts read it.
+@Suite struct ReportTests {
+    private static let summary = BackupSummary(
+        target: "/backups/disk.qcow2", virtualSize: 6 << 30, bytesRead: 3 << 30, bytesWritten: 2 << 30,
+        bytesZero: 1 << 30,
+        bytesSkipped: 512, bytesOffloaded: 0, targetLength: 700 << 20, seconds: 4.91234)
+
+    @Test func summaryForPeople() {
+        #expect(
+            SummaryText(summary: Self.summary, isCompressed: true).description == """
+                /backups/disk.qcow2: read 3 GiB, written 2 GiB, zero 1 GiB, skipped 512 B, target 700 MiB (ratio 0.34) \
+                in 4.9 s, 625 MiB/s
+                """)
+        #expect(
+            SummaryText(summary: Self.summary, isCompressed: false).description == """
+                /backups/disk.qcow2: read 3 GiB, written 2 GiB, zero 1 GiB, skipped 512 B, target 700 MiB in 4.9 s, \
+                625 MiB/s
+                """)
+    }
+
+    @Test func summaryOfAShareOntoABlockDevice() {
+        let summary = BackupSummary(target: "/dev/sdb\n", bytesWritten: 4096, bytesOffloaded: 4096)
+        #expect(
+            SummaryText(summary: summary, isCompressed: true).description == """
+                /dev/sdb\\u{000A}: read 0 B, written 4 KiB (4 KiB by the kernel), zero 0 B, skipped 0 B in 0.0 s, 0 B/s
+                """)
+    }
+
+    @Test func summaryForPrograms() {
+        #expect(
+            JSONLine.summary(Self.summary, isCompressed: true) == """
+                {"bytes-offloaded":0,"bytes-read":3221225472,"bytes-skipped":512,"bytes-written":2147483648,\
+                "bytes-zero":1073741824,"compression-ratio":0.342,"rate":655741384,"seconds":4.912,\
+                "target":"/backups/disk.qcow2","target-length":734003200,"virtual-size":6442450944}
+                """)
+        #expect(
+            JSONLine.summary(BackupSummary(target: "a\n\u{1b}\"é", bytesRead: .max), isCompressed: false) == """
+                {"bytes-offloaded":0,"bytes-read":18446744073709551615,"bytes-skipped":0,"bytes-written":0,\
+                "bytes-zero":0,"rate":0,"seconds":0,"target":"a\\n\\u001b\\"é","virtual-size":0}
+                """)
+    }
+
+    @Test(arguments: [Double.nan, .infinity, -.infinity, .greatestFiniteMagnitude])
+    func secondsThatAreNoNumber(seconds: Double) {
+        let summary = BackupSummary(target: "t", bytesRead: 1, bytesWritten: 1, targetLength: .max, seconds: seconds)
+        #expect(JSONLine.summary(summary, isCompressed: true).contains("\"seconds\":0,"))
+        #expect(SummaryText(summary: summary, isCompressed: true).description.contains(" in - s"))
+    }
+
+    @Test func progressForPrograms() {
+        let progress = BackupProgress(offset: 423, length: 1000)
+        #expect(
+            JSONLine.progress(ProgressReport(progress, bytesPerSecond: 77))
+                == #"{"len":1000,"offset":423,"percent":42.3,"rate":77,"type":"progress"}"#)
+        #expect(
+            JSONLine.progress(.complete(progress, bytesPerSecond: 77))
+                == #"{"len":1000,"offset":1000,"percent":100,"rate":77,"type":"progress"}"#)
+    }
+
+    @Test func errorsAndWarnings() {
+        let error = ServiceError(.locked, "disk.qcow2: locked\nby \u{1b}[31mqemu", advice: "use -U")
+        #expect(ErrorText.error(error) == #"qcowbackup: disk.qcow2: locked\u{000A}by \u{001B}[31mqemu (use -U)"#)
+        #expect(
+            JSONLine.error(error)
+                == #"{"advice":"use -U","code":"locked","message":"disk.qcow2: locked\nby \u001b[31mqemu","type":"error"}"#
+        )
+        #expect(ErrorText.error(ServiceError(.io, "no")) == "qcowbackup: no")
+        #expect(JSONLine.error(ServiceError(.io, "no")) == #"{"code":"io","message":"no","type":"error"}"#)
+        #expect(ErrorText.warning("a\u{202E}b") == #"qcowbackup: warning: a\u{202E}b"#)
+        #expect(JSONLine.warning("a/b") == #"{"message":"a/b","type":"warning"}"#)
+    }
+
+    @Test(
+        arguments: [
+            (0, 1, "0.0"), (0.04, 1, "0.0"), (0.05, 1, "0.1"), (4.96, 1, "5.0"), (0.005, 2, "0.01"),
+            (12.3, 3, "12.300"),
+            (-0.1, 1, "-"), (.nan, 1, "-"), (.infinity, 1, "-"), (1e9, 6, "1000000000.000000"), (1.1e9, 1, "-"),
+        ] as [(Double, Int, String)])
+    func decimals(value: Double, digits: Int, text: String) {
+        #expect(Decimal(value, digits: digits).description == text)
+    }
+
+    @Test func printableKeepsLettersOfAllScripts() {
+        #expect(printable("Größe 字 🙂 a\tb\u{7f}") == #"Größe 字 🙂 a\u{0009}b\u{007F}"#)
+    }
+}
