@@ -62,7 +62,7 @@ for bits in (1, 2, 4, 8, 16, 32, 64):
 @accepted()
 def virtual_size_0(image: Image) -> None:
     """A disk of no bytes."""
-    image.create(0)
+    image.create(0, cluster_size=4096)
 
 
 @accepted()
