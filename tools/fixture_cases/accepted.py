@@ -84,7 +84,7 @@ def virtual_size_in_compressed_cluster(image: Image) -> None:
     size = 64 * 1024 + 2560
     text = image.beside("text")
     image.text(size, text)
-    image.shell(f"qemu-img convert -c -f raw -O qcow2 -o cluster_size=4096 {text} {image.file}")
+    image.shell(f"qemu-img convert -c -m 1 -f raw -O qcow2 -o cluster_size=4096 {text} {image.file}")
     image.shell(f"rm {text}")
 
 
@@ -112,7 +112,7 @@ def compressed_zlib(image: Image) -> None:
     """All of it compressed with zlib."""
     text = image.beside("text")
     image.text("256K", text)
-    image.shell(f"qemu-img convert -c -f raw -O qcow2 -o cluster_size=4096 {text} {image.file}")
+    image.shell(f"qemu-img convert -c -m 1 -f raw -O qcow2 -o cluster_size=4096 {text} {image.file}")
     image.shell(f"rm {text}")
 
 
@@ -121,7 +121,7 @@ def compressed_zlib_64K(image: Image) -> None:
     """Compressed with zlib, in clusters of 64 KiB."""
     text = image.beside("text")
     image.text("256K", text)
-    image.shell(f"qemu-img convert -c -f raw -O qcow2 {text} {image.file}")
+    image.shell(f"qemu-img convert -c -m 1 -f raw -O qcow2 {text} {image.file}")
     image.shell(f"rm {text}")
 
 
@@ -131,7 +131,7 @@ def compressed_zstd(image: Image) -> None:
     text = image.beside("text")
     image.text("256K", text)
     image.shell(
-        f"qemu-img convert -c -f raw -O qcow2 -o cluster_size=4096,compression_type=zstd {text} {image.file}")
+        f"qemu-img convert -c -m 1 -f raw -O qcow2 -o cluster_size=4096,compression_type=zstd {text} {image.file}")
     image.shell(f"rm {text}")
 
 
@@ -325,7 +325,7 @@ def base(image: Image, size: int | str = "256K", file: str = "base.qcow2", clust
     """A backing file with data in most places."""
     name = image.beside(file)
     image.create(size, file=name, cluster_size=cluster)
-    image.io("write -q -P 0x99 0 64K", "write -q -c -P 0xaa 64K 32K", "write -q -z 96K 4K",
+    image.io("write -q -P 0x99 0 64K", f"write -q -c -P 0xaa 64K {cluster}", "write -q -z 96K 4K",
              f"write -q -P 0xbb 100K {2 * 1024 + 512}", file=name)
 
 

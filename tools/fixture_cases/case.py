@@ -86,7 +86,10 @@ class Image:
         self.shell(" ".join(words))
 
     def io(self, *commands: str, file: str | None = None, flags: str = "-f qcow2") -> None:
-        """qemu-io, for example `write -P 1 0 64K`."""
+        """qemu-io, for example `write -P 1 0 64K`.
+
+        A compressed write is to have one cluster: qemu-io compresses several at a time, and stores them in any order.
+        """
         quoted = " ".join(f"-c {shlex.quote(command)}" for command in commands)
         self.shell(f"qemu-io {flags} {quoted} {file or self.file} >/dev/null")
 

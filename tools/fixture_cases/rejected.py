@@ -170,7 +170,7 @@ def bad_truncated_in_compressed_data(image: Image) -> None:
     """The file ends in the last compressed cluster."""
     text = image.beside("text")
     image.text("64K", text)
-    image.shell(f"qemu-img convert -c -f raw -O qcow2 -o cluster_size={CLUSTER} {text} {image.file}")
+    image.shell(f"qemu-img convert -c -m 1 -f raw -O qcow2 -o cluster_size={CLUSTER} {text} {image.file}")
     image.shell(f"rm {text}")
     image.truncate(image.layout().host_offset(15) + 256)
 
@@ -393,7 +393,7 @@ def bad_backing_loop(image: Image) -> None:
 @rejected("loop")
 def bad_backing_itself(image: Image) -> None:
     """An image that is its own backing file."""
-    image.create("256K", backing=image.file, unsafe=True, cluster_size=CLUSTER)
+    image.create("256K", backing="./" + image.file, unsafe=True, cluster_size=CLUSTER)
 
 
 @rejected("loop")
