@@ -71,13 +71,13 @@ class Image:
             raise SystemExit(f"{self.name}: {command}\n{done.stdout}{done.stderr}")
 
     def create(self, size: int | str | None, file: str | None = None, backing: str | None = None,
-               backing_format: str | None = "qcow2", unsafe: bool = False, **options: object) -> None:
+               backing_format: str = "qcow2", unsafe: bool = False, **options: object) -> None:
         """qemu-img create; `unsafe` does not open the backing file, and so needs a size."""
         words = ["qemu-img create -q -f qcow2"]
         if options:
             words.append("-o " + ",".join(f"{key}={value}" for key, value in options.items()))
         if backing is not None:
-            words.append(f"-b {shlex.quote(backing)}" + (f" -F {backing_format}" if backing_format else ""))
+            words.append(f"-b {shlex.quote(backing)} -F {backing_format}")
         if unsafe:
             words.append("-u")
         words.append(file or self.file)

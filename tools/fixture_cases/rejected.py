@@ -9,8 +9,8 @@ from functools import partial
 
 from .case import Case, Image, case
 from .qcow2 import (
-    COMPRESSION_TYPE, COPIED, END_OF_EXTENSIONS, EXTENDED_L2, EXTERNAL_DATA_FILE, FEATURE_NAME_TABLE, ZERO, deflate,
-    feature_name, zstd_run)
+    BACKING_FORMAT, COMPRESSION_TYPE, COPIED, END_OF_EXTENSIONS, EXTENDED_L2, EXTERNAL_DATA_FILE, FEATURE_NAME_TABLE,
+    ZERO, deflate, feature_name, zstd_run)
 
 CASES: list[Case] = []
 
@@ -415,7 +415,8 @@ def bad_backing_missing(image: Image) -> None:
 def bad_backing_without_format(image: Image) -> None:
     """The format of the backing file is not recorded, and is not to be guessed."""
     image.create("256K", file=image.beside("base.qcow2"), cluster_size=CLUSTER)
-    image.create("256K", backing=image.beside("base.qcow2"), backing_format=None, unsafe=True, cluster_size=CLUSTER)
+    image.create("256K", backing=image.beside("base.qcow2"), cluster_size=CLUSTER)
+    image.patch(image.layout().extension(BACKING_FORMAT), bytes(8), "end of header extensions, no backing format")
 
 
 @rejected("qcow2")
