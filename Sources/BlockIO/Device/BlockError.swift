@@ -14,6 +14,8 @@ public enum BlockError: Error, Sendable {
     case truncated(device: String, offset: UInt64)
     /// The path leads to something that holds no disk.
     case notADisk(path: String, kind: FileKind)
+    /// Another process uses the image file.
+    case locked(ImageLockError)
     case readOnly(device: String)
     case unsupported(operation: String, device: String)
     case cancelled
@@ -33,6 +35,7 @@ extension BlockError {
         case .layer(let error): error.errno
         case .outOfRange, .truncated: .ioError
         case .notADisk: .invalidArgument
+        case .locked: .resourceTemporarilyUnavailable
         case .readOnly: .permissionDenied
         case .unsupported: .notSupported
         case .cancelled: .canceled
@@ -50,6 +53,7 @@ extension BlockError: CustomStringConvertible {
         case .truncated(let device, let offset):
             "\(device): the file ends at offset \(offset), inside the range to read"
         case .notADisk(let path, let kind): "\(path) is \(kind), not a disk image"
+        case .locked(let error): error.description
         case .readOnly(let device): "\(device) is open for reading only"
         case .unsupported(let operation, let device): "\(device) does not support \(operation)"
         case .cancelled: "cancelled"

@@ -22,7 +22,12 @@ public final class FileDevice: StorageDevice {
     public let kind: FileKind
     public let identity: FileIdentity
 
+    /// Why the file isn't locked although that was asked for: its file system has no locks.
+    public let lockUnavailable: SystemCallError?
+
     private let descriptor: OwnedDescriptor
+    /// Held as long as the device lives. Declared behind the descriptor, which it needs.
+    private let lock: ImageLock?
     /// The same file, opened for direct I/O.
     private let direct: DirectDescriptor?
     private let access: Access
@@ -37,9 +42,13 @@ public final class FileDevice: StorageDevice {
 
     /// Opens a file or a block device.
     ///
-    /// - Parameter copyRange: when `copyRange` is offered as a target.
-    /// - Throws: `BlockError.system`, or `BlockError.notADisk` for directories, FIFOs and the like.
-    public init(path: String, access: Access, copyRange: CopyRangePolicy = .whereItPays) throws(BlockError) {
+    /// - Parameters:
+    ///   - lock: how other programs are told of the use, before anything is read or changed; `nil` for not at all.
+    ///   - copyRange: when `copyRange` is offered as a target.
+    /// - Throws: `BlockError.system`; `BlockError.notADisk` for directories, FIFOs and the like; `BlockError.locked`.
+    public init(
+        path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays
+    ) throws(BlockError) {
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
         var flags = O_NONBLOCK | (access == .readOnly ? O_RDONLY : O_RDWR)
         if access == .create { flags |= O_CREAT }
@@ -50,6 +59,19 @@ public final class FileDevice: StorageDevice {
             // A directory refuses to be written before it can be looked at.
             guard case .system(let failure) = error, failure.errno == .isDirectory else { throw error }
             throw .notADisk(path: path, kind: .directory)
+        }
+        if let mode {
+            let acquired: ImageLock
+            do throws(ImageLockError) {
+                acquired = try ImageLock.acquire(descriptor: descriptor.rawValue, path: path, mode: mode)
+            } catch {
+                throw .locked(error)
+            }
+            lockUnavailable = acquired.unavailable
+            lock = consume acquired
+        } else {
+            lockUnavailable = nil
+            lock = nil
         }
         var status = stat()
         guard fstat(descriptor.rawValue, &status) == 0 else {

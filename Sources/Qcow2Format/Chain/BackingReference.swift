@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import FoundationEssentials
+
+/// What an image records as its backing file: a path, or a `json:` description of one.
+public struct BackingReference: Sendable, Equatable {
+    /// As recorded; may be relative to the image's folder.
+    public let path: String
+    /// Format that the name itself gives; `nil` for plain paths.
+    public let format: String?
+
+    /// What is wrong with a name.
+    public struct Unusable: Error, Sendable, Equatable {
+        public let reason: String
+    }
+
+    /// - Throws: `Unusable` for protocols and descriptions that are no file.
+    public init(_ name: String) throws(Unusable) {
+        if name.hasPrefix("json:") {
+            (path, format) = try Self.parse(json: String(name.dropFirst(5)))
+            return
+        }
+        format = nil
+        guard let colon = name.firstIndex(of: ":"), !name[..<colon].contains("/") else {
+            path = name
+            return
+        }
+        // As QEMU reads it, what stands before a colon is a protocol.
+        guard name[..<colon] == "file" else {
+            throw Unusable(reason: "protocol '\(printable(name[..<colon].utf8))' is not supported for backing files")
+        }
+        path = String(name[name.index(after: colon)...])
+    }
+
+    private indirect enum Node: Decodable {
+        case object([String: Node])
+        case text(String)
+        case other
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let text = try? container.decode(String.self) {
+                self = .text(text)
+            } else if let object = try? container.decode([String: Node].self) {
+                self = .object(object)
+            } else {
+                self = .other
+            }
+        }
+
+        /// The text at a path of keys, nested or joined by dots.
+        func text(_ keys: [String]) -> String? {
+            guard case .object(let members) = self else { return nil }
+            if case .text(let text)? = members[keys.joined(separator: ".")] { return text }
+            guard keys.count > 1, let inner = members[keys[0]] else { return nil }
+            return inner.text(Array(keys.dropFirst()))
+        }
+    }
+
+    private static func parse(json: String) throws(Unusable) -> (path: String, format: String?) {
+        guard let node = try? JSONDecoder().decode(Node.self, from: Data(json.utf8)) else {
+            throw Unusable(reason: "its json: description can't be parsed")
+        }
+        let driver = node.text(["driver"])
+        if driver == "file" || driver == "host_device", let path = node.text(["filename"]) { return (path, nil) }
+        let storage = node.text(["file", "driver"]) ?? "file"
+        guard storage == "file" || storage == "host_device" else {
+            throw Unusable(reason: "protocol '\(printable(storage.utf8))' is not supported for backing files")
+        }
+        guard let path = node.text(["file", "filename"]) else {
+            throw Unusable(reason: "its json: description names no file")
+        }
+        return (path, driver)
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import BlockIO
+
+/// Opens a disk for reading, with its backing chain.
+///
+/// The format of the disk itself may be recognised by its magic number. That of a backing file never is: it is what the
+/// image records or the user says, because a guest that writes to a raw disk could make it look like an image that names
+/// any file of the host.
+public struct DiskOpener: Sendable {
+    /// Format of backing files that record none; `nil` refuses them.
+    public var backingFormat: ImageFormat?
+    /// How other programs are told of the use.
+    public var lock: ImageLockMode?
+
+    public init(backingFormat: ImageFormat? = nil, lock: ImageLockMode? = .readOnlySource) {
+        self.backingFormat = backingFormat
+        self.lock = lock
+    }
+
+    /// What has been opened on the way down a chain.
+    private struct Chain {
+        var layers: [OpenedDisk.Layer] = []
+        var dataFiles: [FileDevice] = []
+        var warnings: [String] = []
+        var images: [Qcow2File] = []
+    }
+
+    /// Opens the disk in a file.
+    ///
+    /// - Parameters:
+    ///   - format: `nil` recognises it.
+    ///   - snapshot: name or id of the internal snapshot to read instead of the active state.
+    public func open(
+        _ path: String, format: ImageFormat? = nil, snapshot: String? = nil
+    ) async throws(ChainError) -> OpenedDisk {
+        var chain = Chain()
+        try await follow(path, format: format, into: &chain)
+        if snapshot != nil, chain.layers[0].format == .raw { throw .noSnapshots(path: path) }
+        // From the bottom up, each on top of what lies behind it.
+        var device: (any BlockDevice)?
+        for (index, layer) in chain.layers.enumerated().reversed() {
+            let role = Self.role(of: index, in: chain.layers)
+            let backing = device
+            device = try await Self.wrap(layer.path, role) { () async throws(BlockError) -> any BlockDevice in
+                guard layer.format == .qcow2 else { return try SectorDisk(layer.file) }
+                return try await chain.images[index].open(
+                    snapshot: index == 0 ? snapshot : nil, dataFile: Self.dataFile(of: index, in: chain),
+                    backing: backing)
+            }
+        }
+        guard let device else { preconditionFailure("a chain has at least one layer") }
+        return OpenedDisk(
+            device: device, layers: chain.layers, dataFiles: chain.dataFiles, warnings: chain.warnings)
+    }
+
+    private static func role(of index: Int, in layers: [OpenedDisk.Layer]) -> ChainError.Role {
+        index == 0 ? .disk : .backingFile(of: layers[index - 1].path)
+    }
+
+    /// Data files are opened in the order of the images that have one.
+    private static func dataFile(of index: Int, in chain: Chain) -> FileDevice? {
+        guard chain.images[index].references.hasExternalDataFile else { return nil }
+        return chain.dataFiles[chain.images[..<index].count { $0.references.hasExternalDataFile }]
+    }
+
+    /// Opens file after file until one has no backing file.
+    private func follow(_ path: String, format: ImageFormat?, into chain: inout Chain) async throws(ChainError) {
+        var path = path
+        var format = format
+        while true {
+            let role: ChainError.Role = chain.layers.last.map { .backingFile(of: $0.path) } ?? .disk
+            let file = try await open(path, role)
+            guard !chain.layers.contains(where: { $0.file.identity == file.identity }) else {
+                throw .loop(path: path)
+            }
+            guard chain.layers.count < Qcow2Limits.chainDepth else { throw .tooDeep(limit: Qcow2Limits.chainDepth) }
+            note(file, in: &chain)
+            let actual: ImageFormat
+            if let format { actual = format } else { actual = try await recognise(file, role) }
+            chain.layers.append(OpenedDisk.Layer(path: path, format: actual, file: file))
+            guard actual == .qcow2 else { return }
+            let image = try await Self.wrap(path, role) { () async throws(BlockError) in try await Qcow2File(file) }
+            chain.images.append(image)
+            chain.warnings += image.warnings
+            try await openDataFile(of: image, at: path, into: &chain)
+            guard let name = image.references.backingFileName else { return }
+            (path, format) = try backing(name, recorded: image.references.backingFormat, of: path)
+        }
+    }
+
+    private func open(_ path: String, _ role: ChainError.Role) async throws(ChainError) -> FileDevice {
+        try await Self.wrap(path, role) { () async throws(BlockError) in
+            try FileDevice(path: path, access: .readOnly, lock: lock)
+        }
+    }
+
+    private func note(_ file: FileDevice, in chain: inout Chain) {
+        if let reason = file.lockUnavailable {
+            chain.warnings.append("\(file.name) can't be locked (\(reason.errno)): make sure that nothing writes to it")
+        }
+    }
+
+    private func recognise(_ file: FileDevice, _ role: ChainError.Role) async throws(ChainError) -> ImageFormat {
+        try await Self.wrap(file.name, role) { () async throws(BlockError) in
+            try await ImageFormat.recognised(in: file)
+        }
+    }
+
+    private func openDataFile(
+        of image: Qcow2File, at path: String, into chain: inout Chain
+    ) async throws(ChainError) {
+        guard image.references.hasExternalDataFile else { return }
+        guard let name = image.references.dataFileName else { throw .dataFileNotNamed(image: path) }
+        let file = try await open(ImagePath.resolve(name, relativeTo: path), .dataFile(of: path))
+        note(file, in: &chain)
+        chain.dataFiles.append(file)
+    }
+
+    /// Where the backing file is, and what format it has.
+    private func backing(
+        _ name: String, recorded: String?, of image: String
+    ) throws(ChainError) -> (path: String, format: ImageFormat) {
+        let reference: BackingReference
+        do {
+            reference = try BackingReference(name)
+        } catch {
+            throw .unusableBackingName(name, of: image, reason: error.reason)
+        }
+        let path = ImagePath.resolve(reference.path, relativeTo: image)
+        if let text = reference.format ?? recorded {
+            guard let format = ImageFormat(rawValue: text) else {
+                throw .unsupportedFormat(path: path, format: text)
+            }
+            return (path, format)
+        }
+        guard let backingFormat else { throw .unknownBackingFormat(backing: path, of: image) }
+        return (path, backingFormat)
+    }
+
+    private static func wrap<Result>(
+        _ path: String, _ role: ChainError.Role, _ body: () async throws(BlockError) -> Result
+    ) async throws(ChainError) -> Result {
+        do {
+            return try await body()
+        } catch {
+            throw .file(path: path, role: role, error)
+        }
+    }
+}

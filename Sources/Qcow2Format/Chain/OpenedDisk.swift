@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import BlockIO
+
+/// A disk with everything behind it, open for reading.
+public struct OpenedDisk: Sendable {
+    /// A file of the backing chain.
+    public struct Layer: Sendable {
+        public let path: String
+        public let format: ImageFormat
+        public let file: FileDevice
+    }
+
+    public let device: any BlockDevice
+    /// The files of the backing chain, top first. External data files are not among them.
+    public let layers: [Layer]
+    /// External data files.
+    public let dataFiles: [FileDevice]
+    /// What the user should know before relying on the disk, one line each.
+    public let warnings: [String]
+
+    /// The layer behind the top one; `nil` for a disk that stands alone.
+    public var backing: Layer? { layers.count > 1 ? layers[1] : nil }
+
+    /// All files that the disk is read from.
+    public var files: [FileDevice] { layers.map(\.file) + dataFiles }
+}
