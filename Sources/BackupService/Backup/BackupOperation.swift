@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
+import BlockIO
+import Qcow2Format
+
 /// One run of the backup command: opens the source, makes the target, copies, and makes the result durable.
 public final class BackupOperation: Sendable {
+    private struct State {
+        var job: BackupJob?
+        var isCancelled = false
+    }
+
     private let request: BackupRequest
     private let warn: @Sendable (String) -> Void
+    private let state = Locked(State())
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
     public init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
@@ -13,16 +23,102 @@ public final class BackupOperation: Sendable {
 
     /// How far the run is. May be asked at any time, from any thread.
     public var progress: BackupProgress {
-        BackupProgress(offset: 0, length: 0)
+        guard let progress = state.withLock({ $0.job })?.progress else { return BackupProgress(offset: 0, length: 0) }
+        return BackupProgress(offset: progress.offset, length: progress.length)
     }
 
-    /// Asks the run to end: `run` then throws `cancelled` once the target is cleaned up.
-    public func cancel() {}
+    /// Asks the run to end: `run` then throws `cancelled` once the target is cleaned up. A run that has copied
+    /// everything already may still succeed.
+    public func cancel() {
+        let job = state.withLock { state in
+            state.isCancelled = true
+            return state.job
+        }
+        job?.cancel()
+    }
 
     /// Runs the backup. Returns once it is complete and on stable storage.
     ///
     /// - Throws: `ServiceError`; the target is then absent, or marked unfinished where it existed before.
     public func run() async throws(ServiceError) -> BackupSummary {
-        throw ServiceError(.unsupported, "not written yet")
+        let workers = WorkerThreads(count: request.workers ?? Self.defaultWorkerCount)
+        defer { workers.stop() }
+        let result = await withTaskExecutorPreference(workers) { () async -> Result<BackupSummary, ServiceError> in
+            do throws(ServiceError) {
+                return .success(try await backUp(workers))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    /// Enough to keep the processors busy while some wait for the disk; more only costs memory.
+    private static var defaultWorkerCount: Int {
+        min(max(2 * WorkerThreads.processorCount, 4), 64)
+    }
+
+    private func backUp(_ workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let source = try await openSource()
+        let sync = source.backing == nil ? .full : request.sync
+        try checkCancelled()
+        let target = try await TargetMaker(request: request, source: source, sync: sync, warn: warn).make()
+        var summary: BackupSummary
+        do throws(ServiceError) {
+            summary = try await copy(source, to: target, sync: sync, on: workers)
+            try checkCancelled()
+            try await target.commit()
+        } catch {
+            if !request.keepPartial { target.discard() }
+            throw error
+        }
+        summary.targetLength = target.fileLength
+        let elapsed = (clock.now - start).components
+        summary.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+        return summary
+    }
+
+    private func checkCancelled() throws(ServiceError) {
+        if state.withLock({ $0.isCancelled }) { throw .cancelled }
+    }
+
+    private func openSource() async throws(ServiceError) -> OpenedDisk {
+        let opener = DiskOpener(
+            backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource)
+        do throws(ChainError) {
+            let disk = try await opener.open(request.source, format: request.sourceFormat, snapshot: request.snapshot)
+            disk.warnings.forEach(warn)
+            return disk
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    private func copy(
+        _ source: OpenedDisk, to target: BackupTarget, sync: BackupRequest.Sync, on workers: WorkerThreads
+    ) async throws(ServiceError) -> BackupSummary {
+        do throws(JobError) {
+            let job = try await BackupJob(
+                source: source.device, target: target.device,
+                configuration: .init(
+                    sync: sync == .top ? .top : .full, compress: request.compression != nil,
+                    copyRange: request.copyRange != .off, maxWorkers: request.workers))
+            job.warnings.forEach(warn)
+            let isCancelled = state.withLock { state in
+                state.job = job
+                return state.isCancelled
+            }
+            if isCancelled { job.cancel() }
+            try await job.run(on: workers)
+            let counters = job.progress.counters
+            return BackupSummary(
+                target: request.target, virtualSize: source.device.length, bytesRead: counters.read,
+                bytesWritten: counters.written, bytesZero: counters.zero, bytesSkipped: counters.skipped,
+                bytesOffloaded: counters.offloaded)
+        } catch {
+            throw ServiceError(error)
+        }
     }
 }

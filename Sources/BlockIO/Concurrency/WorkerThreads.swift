@@ -20,6 +20,11 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
     private var running = 0
     private var isStopping = false
 
+    /// Processors that are online.
+    public static var processorCount: Int {
+        max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1)
+    }
+
     /// Number of threads that were asked for.
     public let count: Int
 

@@ -106,10 +106,17 @@ public final class HeadLastDevice: StorageDevice {
     }
 
     public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
-        guard headShare(at: offset, length: length) == 0 else {
-            throw .unsupported(operation: "copy offload into the first cluster", device: name)
+        let share = headShare(at: offset, length: length)
+        if share > 0 {
+            var buffer = AlignedBuffer(count: Int(share))
+            var bytes = buffer.mutableBytes
+            try await source.device.read(at: source.offset, into: &bytes)
+            try await write(at: offset, from: buffer.bytes)
         }
-        try await storage.copyRange(from: source, to: offset, length: length)
+        if share < length {
+            let rest = StorageLocation(device: source.device, offset: source.offset + share)
+            try await storage.copyRange(from: rest, to: offset + share, length: length - share)
+        }
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

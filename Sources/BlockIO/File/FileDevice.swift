@@ -91,7 +91,7 @@ public final class FileDevice: StorageDevice {
             throw .notADisk(path: path, kind: kind)
         }
         name = path
-        identity = FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+        identity = FileIdentity(status)
         self.access = access
         var fileSystem: UInt64 = 0
         let isKnown = clinux_filesystem_type(descriptor.rawValue, &fileSystem) == 0

@@ -35,8 +35,21 @@ public struct DiskOpener: Sendable {
         _ path: String, format: ImageFormat? = nil, snapshot: String? = nil
     ) async throws(ChainError) -> OpenedDisk {
         var chain = Chain()
-        try await follow(path, format: format, into: &chain)
+        try await follow(path, format: format, role: .disk, into: &chain)
         if snapshot != nil, chain.layers[0].format == .raw { throw .noSnapshots(path: path) }
+        return try await stack(chain, snapshot: snapshot)
+    }
+
+    /// Opens what lies behind an image whose own file is open already; `nil` for an image that stands alone.
+    public func openBacking(of image: Qcow2File) async throws(ChainError) -> OpenedDisk? {
+        guard let name = image.references.backingFileName else { return nil }
+        var chain = Chain()
+        let (path, format) = try backing(name, recorded: image.references.backingFormat, of: image.path)
+        try await follow(path, format: format, role: .backingFile(of: image.path), into: &chain)
+        return try await stack(chain)
+    }
+
+    private func stack(_ chain: Chain, snapshot: String? = nil) async throws(ChainError) -> OpenedDisk {
         // From the bottom up, each on top of what lies behind it.
         var device: (any BlockDevice)?
         for (index, layer) in chain.layers.enumerated().reversed() {
@@ -65,11 +78,13 @@ public struct DiskOpener: Sendable {
     }
 
     /// Opens file after file until one has no backing file.
-    private func follow(_ path: String, format: ImageFormat?, into chain: inout Chain) async throws(ChainError) {
+    private func follow(
+        _ path: String, format: ImageFormat?, role: ChainError.Role, into chain: inout Chain
+    ) async throws(ChainError) {
         var path = path
         var format = format
         while true {
-            let role: ChainError.Role = chain.layers.last.map { .backingFile(of: $0.path) } ?? .disk
+            let role: ChainError.Role = chain.layers.last.map { .backingFile(of: $0.path) } ?? role
             let file = try await open(path, role)
             guard !chain.layers.contains(where: { $0.file.identity == file.identity }) else {
                 throw .loop(path: path)
@@ -111,8 +126,8 @@ public struct DiskOpener: Sendable {
         of image: Qcow2File, at path: String, into chain: inout Chain
     ) async throws(ChainError) {
         guard image.references.hasExternalDataFile else { return }
-        guard let name = image.references.dataFileName else { throw .dataFileNotNamed(image: path) }
-        let file = try await open(ImagePath.resolve(name, relativeTo: path), .dataFile(of: path))
+        guard let dataPath = image.dataFilePath else { throw .dataFileNotNamed(image: path) }
+        let file = try await open(dataPath, .dataFile(of: path))
         note(file, in: &chain)
         chain.dataFiles.append(file)
     }

@@ -30,6 +30,7 @@ extension Qcow2Image {
         } catch {
             throw .layer(Qcow2Error(image: file.name, error))
         }
+        let initialFileLength = file.length
         let metadata = Qcow2Metadata(
             file: file, layout: layout, header: header, l1: [], refcountTable: [],
             metadata: MetadataClusters(clusterBits: options.clusterBits))
@@ -41,7 +42,7 @@ extension Qcow2Image {
         }
         return Qcow2Image(
             metadata: metadata, length: options.size, dataFile: dataFile, backing: backing, isWritable: true,
-            compression: compression)
+            compression: compression, initialFileLength: initialFileLength)
     }
 }
 

@@ -21,6 +21,14 @@ public struct Qcow2File: Sendable {
     /// What the user should know before relying on the image.
     public let warnings: [String]
 
+    /// The image's own path.
+    public var path: String { file.name }
+    public var compressionType: CompressionType { layout.compressionType }
+    /// Where the external data file is; `nil` for an image without one, or one that does not name it.
+    public var dataFilePath: String? {
+        references.dataFileName.map { ImagePath.resolve($0, relativeTo: path) }
+    }
+
     let file: any StorageDevice
     let header: HeaderCluster
     let layout: ImageLayout
@@ -45,7 +53,7 @@ public struct Qcow2File: Sendable {
         references = Qcow2References(
             backingFileName: header.backingFileName,
             backingFormat: header.data(of: HeaderExtension.backingFormat).map(printable),
-            dataFileName: header.data(of: HeaderExtension.externalDataFile).map(printable),
+            dataFileName: header.data(of: HeaderExtension.externalDataFile).map { String(decoding: $0, as: UTF8.self) },
             hasExternalDataFile: layout.hasExternalDataFile)
         warnings =
             header.header.incompatibleFeatures.contains(.corrupt)
@@ -114,7 +122,7 @@ public struct Qcow2File: Sendable {
         if forWriting { prepareForWriting(state) }
         return Qcow2Image(
             metadata: state, length: length, dataFile: dataFile, backing: backing, isWritable: forWriting,
-            compression: compression)
+            compression: compression, initialFileLength: file.length)
     }
 
     private func failure(_ problem: Qcow2Error.Problem) -> BlockError {

@@ -25,12 +25,12 @@ public final class Qcow2Image: BlockDevice {
     let writes = RangeLock()
     let decompression = Pool<DecompressionContext>()
     let compressors = Pool<CompressionContext>()
-    /// Length in bytes of the file when it was opened.
+    /// Length in bytes of the file before it was opened or laid out.
     let initialFileLength: UInt64
 
     init(
         metadata: Qcow2Metadata, length: UInt64, dataFile: (any StorageDevice)?, backing: (any BlockDevice)?,
-        isWritable: Bool, compression: CompressionSettings?
+        isWritable: Bool, compression: CompressionSettings?, initialFileLength: UInt64
     ) {
         file = metadata.file
         self.metadata = metadata
@@ -40,7 +40,7 @@ public final class Qcow2Image: BlockDevice {
         self.isWritable = isWritable
         compressionType = metadata.layout.compressionType
         self.compression = compression ?? CompressionSettings(type: metadata.layout.compressionType)
-        initialFileLength = metadata.file.length
+        self.initialFileLength = initialFileLength
     }
 
     public var name: String { file.name }

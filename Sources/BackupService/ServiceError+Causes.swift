@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupCore
+import BlockIO
+import Qcow2Format
+import SystemPackage
+
+extension ServiceError {
+    /// What a failed request to a device means for the user.
+    init(_ error: BlockError) {
+        self.init(Self.code(of: error), "\(error)", advice: Self.advice(for: error))
+    }
+
+    init(_ error: ChainError) {
+        switch error {
+        case .file(_, let role, let cause):
+            let inner = ServiceError(cause)
+            self.init(inner.code, "\(error)", advice: Self.advice(for: cause, role: role) ?? inner.advice)
+        case .unknownBackingFormat:
+            self.init(
+                .usage, "\(error)", advice: "say what it is with -F qcow2 or -F raw; it is never guessed")
+        case .unsupportedFormat, .unusableBackingName:
+            self.init(.unsupported, "\(error)")
+        case .loop, .tooDeep, .dataFileNotNamed:
+            self.init(.corrupt, "\(error)")
+        case .noSnapshots:
+            self.init(.usage, "\(error)", advice: "--snapshot is for qcow2 images")
+        }
+    }
+
+    init(_ error: JobError) {
+        switch error {
+        case .copy(let failure):
+            self.init(
+                Self.code(of: failure.underlying), "\(failure.underlying)",
+                advice: Self.advice(for: failure.underlying))
+        case .scan(_, let underlying), .clusterSizeUnknown(_, let underlying):
+            self.init(Self.code(of: underlying), "\(error)", advice: Self.advice(for: underlying))
+        case .cancelled:
+            self = .cancelled
+        case .sameNode, .lengthsDiffer, .invalidMaxWorkers, .invalidMaxChunk, .clusterSizeUnusable:
+            self.init(.usage, "\(error)")
+        case .compressionUnsupported, .syncModeUnsupported:
+            self.init(.unsupported, "\(error)")
+        case .alreadyStarted, .verbNotAllowed:
+            self.init(.usage, "\(error)")
+        }
+    }
+
+    static let cancelled = ServiceError(.cancelled, "cancelled")
+
+    private static func code(of error: BlockError) -> Code {
+        switch error {
+        case .system(let failure): code(of: failure.errno)
+        case .layer(let failure): (failure as? Qcow2Error).map { code(of: $0.problem) } ?? .io
+        case .truncated: .corrupt
+        case .outOfRange: .io
+        case .notADisk, .unsupported: .unsupported
+        case .locked(let failure): failure.isInUse ? .locked : .io
+        case .readOnly: .permission
+        case .cancelled: .cancelled
+        }
+    }
+
+    private static func code(of errno: Errno) -> Code {
+        switch errno {
+        case .noSuchFileOrDirectory, .notDirectory: .notFound
+        case .permissionDenied, .notPermitted, .readOnlyFileSystem: .permission
+        case .noSpace, .fileTooLarge, .diskQuotaExceeded: .noSpace
+        case .fileExists: .exists
+        default: .io
+        }
+    }
+
+    private static func code(of problem: Qcow2Error.Problem) -> Code {
+        switch problem {
+        case .encrypted, .incompatibleFeatures, .version, .notWritable: .unsupported
+        case .option, .tooLarge, .snapshotNotFound: .usage
+        default: .corrupt
+        }
+    }
+
+    private static func advice(for error: BlockError, role: ChainError.Role = .disk) -> String? {
+        switch error {
+        case .locked(let failure) where failure.isInUse:
+            return "a disk in use by a virtual machine is backed up through its QEMU, over NBD; "
+                + "-U reads it as it is, possibly torn"
+        case .system(let failure) where failure.errno == .noSpace || failure.errno == .diskQuotaExceeded:
+            return "make room, or choose another place"
+        case .system(let failure) where failure.errno == .fileTooLarge:
+            return "the file system or a limit allows no file of this size"
+        case .system(let failure) where failure.errno == .noSuchFileOrDirectory:
+            switch role {
+            case .backingFile: return "put the backing file back where the image expects it"
+            case .dataFile: return "put the data file back where the image expects it"
+            case .disk: return nil
+            }
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Glibc
+import SystemPackage
+
+enum ServicePath {
+    /// The path from the root on, without `.` and `..`, and with symbolic links as they are.
+    static func absolute(_ path: String) -> String {
+        var path = FilePath(path)
+        if path.isRelative, let current = getcwd(nil, 0) {
+            defer { free(current) }
+            path = FilePath(String(cString: current)).pushing(path)
+        }
+        return path.lexicallyNormalized().string
+    }
+
+    /// The file's own path, behind all symbolic links.
+    static func resolved(_ path: String) throws(ServiceError) -> String {
+        guard let resolved = realpath(path, nil) else {
+            throw ServiceError(.io, "\(path): realpath failed: \(Errno(rawValue: errno))")
+        }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+}

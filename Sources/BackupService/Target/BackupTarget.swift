@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import Qcow2Format
+
+/// A target while it is being written: nothing opens it as a disk before `commit`.
+struct BackupTarget: Sendable {
+    /// What the job writes to.
+    let device: any BlockDevice
+    /// Holds back the first bytes until everything else is on stable storage.
+    private let head: HeadLastDevice
+    private let image: Qcow2Image?
+    private let dataHead: HeadLastDevice?
+    /// New files, in the order in which they get their names: what others refer to comes first.
+    private let places: [FilePlace]
+    private let file: FileDevice
+
+    init(
+        device: any BlockDevice, head: HeadLastDevice, image: Qcow2Image?, dataHead: HeadLastDevice? = nil,
+        places: [FilePlace], file: FileDevice
+    ) {
+        self.device = device
+        self.head = head
+        self.image = image
+        self.dataHead = dataHead
+        self.places = places
+        self.file = file
+    }
+
+    /// Length in bytes of the file that was written; `nil` for block devices.
+    var fileLength: UInt64? { file.kind == .regular ? file.length : nil }
+
+    /// Makes the target complete and durable, and gives new files their names.
+    func commit() async throws(ServiceError) {
+        do throws(BlockError) {
+            try await image?.close()
+            try await dataHead?.commit()
+            try await head.commit()
+        } catch {
+            throw ServiceError(error)
+        }
+        for place in places { try place.publish() }
+    }
+
+    /// Removes new files. A target that existed before stays marked unfinished.
+    func discard() {
+        for place in places { place.remove() }
+    }
+}
