@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import Glibc
+public import Glibc
 
 /// State that several threads share, guarded by one lock.
 ///
 /// A pthread mutex, because the thread sanitizer understands it and does not see through `Synchronization.Mutex`.
 /// For short synchronous sections only: the closure can't suspend.
 public final class Locked<State>: @unchecked Sendable {
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private var state: State
+    @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    @usableFromInline var state: State
 
     public init(_ state: sending State) {
         mutex = .allocate(capacity: 1)
@@ -23,7 +23,9 @@ public final class Locked<State>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    @inline(__always)
+    /// Runs `body` while no other thread is inside. Not recursive.
+    // Inlinable, because the generic call from another module costs four times as much as the lock itself: 38 ns and 9.
+    @inlinable
     public func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout sending State) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
