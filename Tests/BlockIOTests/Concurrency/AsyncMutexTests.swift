@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 /// One section at a time, in order of arrival, and no arrival is forgotten.
+@Suite(.timeLimit(.minutes(5)))
 struct AsyncMutexTests {
     private struct Failure: Error {}
 

@@ -8,6 +8,7 @@ import Testing
 
 /// Tasks that prefer the workers run on their threads and on no other, also after each suspension, and blocking there
 /// keeps nobody else from running.
+@Suite(.timeLimit(.minutes(5)))
 struct WorkerThreadsTests {
     /// Name of the calling thread, read where the kernel keeps it.
     private static func threadName() -> String {
