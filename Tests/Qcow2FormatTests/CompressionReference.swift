@@ -1,39 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BlockIO
 import CZlib
 import CZstd
 import Testing
-
-/// A buffer with a tail that must keep its bytes.
-struct GuardedBuffer: ~Copyable {
-    private static let tail: UInt8 = 0xa5
-    private static let tailLength = 64
-    private var buffer: AlignedBuffer
-    private let count: Int
-
-    init(count: Int) {
-        self.count = count
-        buffer = AlignedBuffer(count: count + Self.tailLength)
-        var tail = buffer.mutableSlice(count..<count + Self.tailLength)
-        tail.withUnsafeMutableBytes { _ = $0.initializeMemory(as: UInt8.self, repeating: Self.tail) }
-    }
-
-    mutating func withBytes<Result, Failure: Error>(
-        _ body: (inout MutableRawSpan) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
-        defer {
-            let intact = buffer.bytes.withUnsafeBytes { $0[count...].allSatisfy { $0 == Self.tail } }
-            #expect(intact, "bytes behind the buffer were overwritten")
-        }
-        var bytes = buffer.mutablePrefix(count)
-        return try body(&bytes)
-    }
-
-    var content: [UInt8] {
-        buffer.prefix(count).withUnsafeBytes { Array($0) }
-    }
-}
 
 /// Streams made and read by the plain libraries, independent of the code under test.
 enum CompressionReference {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BlockIO
-import Qcow2Format
 import Testing
 
 /// What a test's cluster holds.
@@ -19,7 +17,7 @@ enum ClusterContent: Sendable, CaseIterable, CustomTestStringConvertible {
     var testDescription: String { "\(self)" }
 
     func bytes(count: Int, seed: UInt64) -> [UInt8] {
-        var numbers = SeededNumbers(seed: seed)
+        var numbers = CompressionRandom(seed: seed)
         switch self {
         case .zeros: return [UInt8](repeating: 0, count: count)
         case .random: return numbers.bytes(count)
@@ -47,7 +45,7 @@ enum ClusterContent: Sendable, CaseIterable, CustomTestStringConvertible {
         (0..<count).map { piece[$0 % piece.count] }
     }
 
-    private static func text(count: Int, _ numbers: inout SeededNumbers) -> [UInt8] {
+    private static func text(count: Int, _ numbers: inout CompressionRandom) -> [UInt8] {
         let words = ["cluster", "the", "offset", "of", "table", "entry", "refcount", "zero", "is", "backing", "0x10"]
         var result: [UInt8] = []
         while result.count < count {
@@ -55,52 +53,5 @@ enum ClusterContent: Sendable, CaseIterable, CustomTestStringConvertible {
             result.append(Int.random(in: 0..<9, using: &numbers) == 0 ? 10 : 32)
         }
         return Array(result.prefix(count))
-    }
-}
-
-/// The same numbers in every run (SplitMix64).
-struct SeededNumbers: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-
-    mutating func bytes(_ count: Int) -> [UInt8] {
-        var result: [UInt8] = []
-        result.reserveCapacity(count + 8)
-        while result.count < count {
-            withUnsafeBytes(of: next()) { result += $0 }
-        }
-        return Array(result.prefix(count))
-    }
-}
-
-extension ClusterCompressor {
-    /// Compresses into a buffer of `room` bytes, by default a cluster's length, and checks that nothing behind it changes.
-    mutating func compress(_ cluster: [UInt8], room: Int? = nil) -> [UInt8]? {
-        let room = room ?? cluster.count
-        var guarded = GuardedBuffer(count: room)
-        let length = guarded.withBytes { output in compress(cluster.span.bytes, into: &output) }
-        return length.map { Array(guarded.content.prefix($0)) }
-    }
-}
-
-extension ClusterDecompressor {
-    /// Decompresses into a cluster of its own, and checks that nothing behind the cluster changes.
-    mutating func decompress(_ stored: [UInt8]) throws(CompressionError) -> [UInt8] {
-        var guarded = GuardedBuffer(count: clusterLength)
-        try guarded.withBytes { cluster throws(CompressionError) in
-            try decompress(stored.span.bytes, into: &cluster)
-        }
-        return guarded.content
     }
 }
