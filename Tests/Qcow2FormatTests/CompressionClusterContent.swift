@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
 import Testing
 
 /// What a test's cluster holds.
@@ -17,20 +18,20 @@ enum ClusterContent: Sendable, CaseIterable, CustomTestStringConvertible {
     var testDescription: String { "\(self)" }
 
     func bytes(count: Int, seed: UInt64) -> [UInt8] {
-        var numbers = CompressionRandom(seed: seed)
+        var numbers = SeededRandom(seed: seed)
         switch self {
         case .zeros: return [UInt8](repeating: 0, count: count)
-        case .random: return numbers.bytes(count)
+        case .random: return numbers.bytes(count: count)
         case .text: return Self.text(count: count, &numbers)
-        case .repeatsAtWindow: return Self.repeated(numbers.bytes(4096), count: count)
-        case .repeatsBeyondWindow: return Self.repeated(numbers.bytes(4097), count: count)
+        case .repeatsAtWindow: return Self.repeated(numbers.bytes(count: 4096), count: count)
+        case .repeatsBeyondWindow: return Self.repeated(numbers.bytes(count: 4097), count: count)
         case .mixed:
             var result: [UInt8] = []
             while result.count < count {
                 let length = min(count - result.count, Int.random(in: 1...5000, using: &numbers))
                 switch Int.random(in: 0..<4, using: &numbers) {
                 case 0: result += [UInt8](repeating: UInt8.random(in: 0...255, using: &numbers), count: length)
-                case 1: result += numbers.bytes(length)
+                case 1: result += numbers.bytes(count: length)
                 case 2: result += Self.text(count: length, &numbers)
                 default:
                     let start = Int.random(in: 0...result.count, using: &numbers)
@@ -45,7 +46,7 @@ enum ClusterContent: Sendable, CaseIterable, CustomTestStringConvertible {
         (0..<count).map { piece[$0 % piece.count] }
     }
 
-    private static func text(count: Int, _ numbers: inout CompressionRandom) -> [UInt8] {
+    private static func text(count: Int, _ numbers: inout SeededRandom) -> [UInt8] {
         let words = ["cluster", "the", "offset", "of", "table", "entry", "refcount", "zero", "is", "backing", "0x10"]
         var result: [UInt8] = []
         while result.count < count {
