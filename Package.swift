@@ -71,7 +71,7 @@ let package = Package(
         tests("BinaryCodingTests", ["BinaryCoding", "TestSupport"]),
         tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
         tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),
-        tests("Qcow2FormatTests", ["BinaryCoding", "BlockIO", "Qcow2Format", "TestSupport", system]),
+        tests("Qcow2FormatTests", ["BinaryCoding", "BlockIO", "CZlib", "CZstd", "Qcow2Format", "TestSupport", system]),
         tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
         tests("BackupServiceTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", system]),
         tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "qcowbackup", arguments]),

@@ -14,21 +14,21 @@ public struct ClusterCompressor: ~Copyable, @unchecked Sendable {
     /// Length in bytes of every cluster given to `compress`.
     public let clusterLength: Int
 
-    /// - Parameter clusterSize: in bytes, at most 2 MiB.
+    /// - Parameter clusterSize: in bytes, a power of two of at most 2 MiB.
     /// - Throws: `levelOutOfRange`, `outOfMemory`.
     public init(_ settings: CompressionSettings, clusterSize: Int) throws(CompressionSettingsError) {
-        precondition((1...maximumClusterLength).contains(clusterSize))
+        precondition(clusterSize <= maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
         try settings.validate()
-        encoder = try Self.makeEncoder(settings)
+        encoder = try Self.makeEncoder(settings, clusterLength: clusterSize)
         self.settings = settings
         clusterLength = clusterSize
     }
 
     private static func makeEncoder(
-        _ settings: CompressionSettings
+        _ settings: CompressionSettings, clusterLength: Int
     ) throws(CompressionSettingsError) -> any ClusterEncoder {
         switch settings.type {
-        case .zstd: return try ZstdEncoder(level: settings.level)
+        case .zstd: return try ZstdEncoder(level: settings.level, clusterLength: clusterLength)
         case .zlib:
             #if canImport(CISAL)
                 if settings.level <= ISALEncoder.highestLevel { return ISALEncoder(level: settings.level) }

@@ -14,10 +14,10 @@ public struct ClusterDecompressor: ~Copyable, @unchecked Sendable {
     /// Length in bytes of every cluster that `decompress` fills.
     public let clusterLength: Int
 
-    /// - Parameter clusterSize: in bytes, at most 2 MiB.
+    /// - Parameter clusterSize: in bytes, a power of two of at most 2 MiB.
     /// - Throws: `outOfMemory`.
     public init(type: CompressionType, clusterSize: Int) throws(CompressionError) {
-        precondition((1...maximumClusterLength).contains(clusterSize))
+        precondition(clusterSize <= maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
         decoder =
             switch type {
             case .zlib: try DeflateDecoder()

@@ -44,13 +44,10 @@ final class DeflateDecoder: ClusterDecoder {
         var produced = 0
         let result = libdeflate_deflate_decompress_ex(
             fast, stored.baseAddress, stored.count, cluster.baseAddress, cluster.count, &consumed, &produced)
-        guard result != LIBDEFLATE_SUCCESS else {
-            guard produced == cluster.count else {
-                throw .inflatesTooShort(length: produced, clusterLength: cluster.count)
-            }
-            return
+        guard result == LIBDEFLATE_SUCCESS else { return try decodeCarefully(stored, into: cluster) }
+        guard produced == cluster.count else {
+            throw .inflatesTooShort(length: produced, clusterLength: cluster.count)
         }
-        try decodeCarefully(stored, into: cluster)
     }
 
     private func decodeCarefully(

@@ -6,14 +6,18 @@ import CZstd
 final class ZstdEncoder: ClusterEncoder {
     private let context: OpaquePointer
 
-    /// - Parameter level: one of zstd's levels.
+    /// - Parameters:
+    ///   - level: one of zstd's levels.
+    ///   - clusterLength: in bytes, a power of two.
     /// - Throws: `outOfMemory`.
-    init(level: Int) throws(CompressionSettingsError) {
+    init(level: Int, clusterLength: Int) throws(CompressionSettingsError) {
         guard let context = ZSTD_createCCtx() else { throw .outOfMemory(type: .zstd) }
         self.context = context
-        for (parameter, value) in [
+        // Safe to narrow: the level was checked to be one of the table's.
+        let common: [(ZSTD_cParameter, Int32)] = [
             (ZSTD_c_compressionLevel, Int32(level)), (ZSTD_c_contentSizeFlag, 1), (ZSTD_c_checksumFlag, 0),
-        ] {
+        ]
+        for (parameter, value) in common + ZstdTuning.parameters(level: level, clusterLength: clusterLength) {
             let result = ZSTD_CCtx_setParameter(context, parameter, value)
             precondition(ZSTD_isError(result) == 0, "zstd refused parameter \(parameter.rawValue) = \(value)")
         }
