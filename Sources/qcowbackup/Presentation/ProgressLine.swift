@@ -24,8 +24,8 @@ struct ProgressLine {
         while !parts.isEmpty {
             let rest = parts.joined(separator: "  ")
             let spare = room - report.percent.count - rest.count - 2
-            // Two brackets and a space before, two spaces after.
-            let barLength = min(Self.bar.longest, spare - 4)
+            // Two brackets and the space before them.
+            let barLength = min(Self.bar.longest, spare - 3)
             if barLength >= Self.bar.shortest {
                 return "\(report.percent) [\(bar(barLength))]  \(rest)"
             }
