@@ -16,8 +16,10 @@ enum Program {
     ///
     /// - Parameter arguments: without the program's name.
     static func run(_ arguments: [String], in environment: ProgramEnvironment) -> ProgramStatus {
+        let isAboutCompletion = arguments.first?.hasPrefix(CompletionCommand.option) == true
+        let root: any ParsableCommand.Type = isAboutCompletion ? CompletionCommand.self : QcowBackupCommand.self
         do {
-            var command = try QcowBackupCommand.parseAsRoot(arguments)
+            var command = try root.parseAsRoot(arguments.flatMap(separated))
             if let command = command as? any ProgramCommand {
                 return command.run(in: environment)
             }
@@ -25,17 +27,25 @@ enum Program {
             try command.run()
             return .success
         } catch {
-            return finish(error, arguments, in: environment.console)
+            return finish(error, of: root, arguments, in: environment.console)
         }
     }
 
+    /// `-oNAME=VALUE` in two: the parser would take it for a long option.
+    static func separated(_ argument: String) -> [String] {
+        guard argument.hasPrefix("-o"), argument.dropFirst(3).contains("=") else { return [argument] }
+        return ["-o", String(argument.dropFirst(2))]
+    }
+
     /// Tells what the parser has to say: the help, the version or a completion script, or what is wrong.
-    private static func finish(_ error: any Error, _ arguments: [String], in console: Console) -> ProgramStatus {
-        if QcowBackupCommand.exitCode(for: error) == .success {
-            let isWritten = console.writeOutput(HelpText.text(for: error, columns: console.columns) + "\n")
+    private static func finish(
+        _ error: any Error, of root: any ParsableCommand.Type, _ arguments: [String], in console: Console
+    ) -> ProgramStatus {
+        if root.exitCode(for: error) == .success {
+            let isWritten = console.writeOutput(HelpText.text(for: error, of: root, columns: console.columns) + "\n")
             return isWritten ? .success : .failed
         }
-        let failure = ServiceError(.usage, QcowBackupCommand.message(for: error), advice: "see qcowbackup --help")
+        let failure = ServiceError(.usage, root.message(for: error), advice: "see qcowbackup --help")
         console.writeError((wantsJSON(arguments) ? JSONLine.error(failure) : ErrorText.error(failure)) + "\n")
         return .usage
     }

@@ -70,8 +70,7 @@ struct BackupCommand: ParsableCommand {
         }
         let notPaths = ["nbd:", "nbd+", "nbds:", "nbds+", "json:", "driver="]
         if let prefix = notPaths.first(where: location.hasPrefix) {
-            throw ValidationError(
-                "\(name): \(prefix)... is not available in this version; a file of that name is ./\(location)")
+            throw ValidationError("\(name): \(prefix)... is not available in this version")
         }
     }
 }

@@ -7,9 +7,9 @@ enum HelpText {
     /// The text that a clean exit of the parser stands for.
     ///
     /// The program's own help is that of `backup`, which runs where no command is named: all its options are there.
-    static func text(for error: any Error, columns: Int) -> String {
-        let text = QcowBackupCommand.fullMessage(for: error, columns: columns)
-        let isProgramHelp = text == QcowBackupCommand.helpMessage(columns: columns)
-        return isProgramHelp ? QcowBackupCommand.helpMessage(for: BackupCommand.self, columns: columns) : text
+    static func text(for error: any Error, of root: any ParsableCommand.Type, columns: Int) -> String {
+        let text = root.fullMessage(for: error, columns: columns)
+        let isProgramHelp = text == root.helpMessage(columns: columns)
+        return isProgramHelp ? root.helpMessage(for: BackupCommand.self, columns: columns) : text
     }
 }

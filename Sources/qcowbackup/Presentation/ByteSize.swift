@@ -66,26 +66,29 @@ struct ByteSize: Equatable {
 }
 
 extension ByteSize: CustomStringConvertible {
-    /// The size in the largest unit that it fills, with one decimal below 100: `512 B`, `64 KiB`, `3.8 GiB`.
+    /// The size in the largest unit that it fills, with one decimal below 100 unless that is zero: `512 B`, `64 KiB`,
+    /// `3.8 GiB`.
     var description: String {
         guard bytes >= 1024 else { return "\(bytes) B" }
         var index = (63 - bytes.leadingZeroBitCount) / 10
-        var tenths = Self.tenths(of: bytes, shift: UInt64(index * 10))
-        if tenths >= 10235, index < Self.units.count {
-            // Rounds up to 1024 of this unit.
+        if index < Self.units.count, Self.wholes(of: bytes, shift: index * 10) == 1024 {
             index += 1
-            tenths = 10
         }
+        let tenths = Self.tenths(of: bytes, shift: index * 10)
         let unit = Self.units[index - 1] + "iB"
-        let isWhole = bytes.trailingZeroBitCount >= index * 10 || tenths == 10
-        if tenths >= 1000 { return "\((tenths + 5) / 10) \(unit)" }
-        return isWhole ? "\(tenths / 10) \(unit)" : "\(tenths / 10).\(tenths % 10) \(unit)"
+        if tenths >= 1000 { return "\(Self.wholes(of: bytes, shift: index * 10)) \(unit)" }
+        return tenths % 10 == 0 ? "\(tenths / 10) \(unit)" : "\(tenths / 10).\(tenths % 10) \(unit)"
+    }
+
+    /// `bytes` in units of 2^shift, rounded; shift is 10 to 60.
+    private static func wholes(of bytes: UInt64, shift: Int) -> UInt64 {
+        (bytes >> UInt64(shift - 1) + 1) / 2
     }
 
     /// `bytes` in tenths of 2^shift, rounded; shift is 10 to 60.
-    private static func tenths(of bytes: UInt64, shift: UInt64) -> UInt64 {
-        let unit: UInt64 = 1 << shift
+    private static func tenths(of bytes: UInt64, shift: Int) -> UInt64 {
+        let unit: UInt64 = 1 << UInt64(shift)
         // The remainder is below 2^60: ten times that, and a half, fits.
-        return (bytes >> shift) * 10 + ((bytes & (unit - 1)) * 10 + unit / 2) >> shift
+        return (bytes >> UInt64(shift)) * 10 + ((bytes & (unit - 1)) * 10 + unit / 2) >> UInt64(shift)
     }
 }

@@ -3,7 +3,7 @@
 /// `text` as one line that can't control a terminal.
 ///
 /// File names, and the names that an image records, may hold line breaks and escape sequences: control characters become
-/// `\u{1b}`.
+/// `\n` or `\u{1B}`.
 func printable(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars {

@@ -12,7 +12,7 @@ struct ProgressLine {
 
     /// The line without a bar, for a log.
     var text: String {
-        ([report.percent.trimmingPrefix(" ").description] + details).joined(separator: "  ")
+        ([report.percent.trimmingPrefix(" ").description] + details(aligned: false)).joined(separator: "  ")
     }
 
     /// The line for a terminal of so many columns. The last column stays empty: writing there may wrap the line.
@@ -20,12 +20,12 @@ struct ProgressLine {
     /// What doesn't fit is left out, the least important first: the bar, then the time left, the rate, the bytes.
     func text(columns: Int) -> String {
         let room = max(0, columns - 1)
-        var parts = details
+        var parts = details(aligned: true)
         while !parts.isEmpty {
             let rest = parts.joined(separator: "  ")
             let spare = room - report.percent.count - rest.count - 2
-            // Two brackets and a space before, two spaces after.
-            let barLength = min(Self.bar.longest, spare - 4)
+            // Two brackets and the space before them.
+            let barLength = min(Self.bar.longest, spare - 3)
             if barLength >= Self.bar.shortest {
                 return "\(report.percent) [\(bar(barLength))]  \(rest)"
             }
@@ -37,14 +37,21 @@ struct ProgressLine {
         return String(report.percent.prefix(room))
     }
 
-    private var details: [String] {
-        var parts = ["\(ByteSize(report.offset)) of \(ByteSize(report.length))"]
-        parts.append("\(ByteSize(report.bytesPerSecond))/s")
+    /// - Parameter aligned: whether to pad the numbers that change, so that a line drawn over itself stands still.
+    private func details(aligned: Bool) -> [String] {
+        func text(_ bytes: UInt64) -> String {
+            let size = ByteSize(bytes).description
+            return aligned ? String(repeating: " ", count: max(0, Self.sizeLength - size.count)) + size : size
+        }
+        var parts = ["\(text(report.offset)) of \(ByteSize(report.length))", "\(text(report.bytesPerSecond))/s"]
         if let seconds = report.secondsLeft {
             parts.append("\(ClockTime(seconds: seconds)) left")
         }
         return parts
     }
+
+    /// The longest size: `1023 KiB`.
+    private static let sizeLength = 8
 
     private func bar(_ length: Int) -> String {
         let filled = length * report.permille / 1000

@@ -93,7 +93,7 @@ import Testing
 
     @Test(arguments: cases)
     func request(of testCase: Case) throws {
-        let arguments = testCase.line.split(separator: " ").map(String.init)
+        let arguments = testCase.line.split(separator: " ").map(String.init).flatMap(Program.separated)
         let command = try #require(try QcowBackupCommand.parseAsRoot(arguments) as? BackupCommand)
         let request = try command.request()
         // Every property, also those that are added later.
@@ -117,6 +117,15 @@ import Testing
     func progressMode(options: String, isTerminal: Bool, mode: ProgressDisplay.Mode) throws {
         let command = try BackupCommand.parse(options.split(separator: " ").map(String.init) + ["a", "b"])
         #expect(command.output.progressMode(isTerminal: isTerminal) == mode)
+    }
+
+    @Test(arguments: [
+        ("-oa=b", ["-o", "a=b"]), ("-o", ["-o"]), ("-o=a=b", ["-o", "=a=b"]), ("-oa", ["-oa"]),
+        ("--output=json", ["--output=json"]),
+        ("-f=raw", ["-f=raw"]), ("o=a", ["o=a"]), ("-o=a", ["-o=a"]),
+    ])
+    func joinedTargetOptions(argument: String, separated: [String]) {
+        #expect(Program.separated(argument) == separated)
     }
 
     @Test(arguments: [

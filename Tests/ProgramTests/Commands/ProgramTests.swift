@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupService
+import Foundation
 import Testing
 
 @testable import qcowbackup
@@ -55,7 +56,7 @@ import Testing
         ("--nonsense a b", "Unknown option '--nonsense'"),
         ("-x a b", "Unknown option '-x'"),
         ("-f vmdk a b", "The value 'vmdk' is invalid for '-f <format>'. Please provide one of 'raw' and 'qcow2'."),
-        ("a b -f", "Missing value for '-f <format>'"),
+        ("a b -f", "Missing value for '-f'"),
         ("--sync=none a b", "--sync=none is not available in this version: offline, use full or top"),
         ("--sync=incremental a b", "--sync=incremental is not available in this version: use full or top"),
         ("--sync=bitmap a b", "--sync=bitmap is not available in this version: use full or top"),
@@ -76,7 +77,7 @@ import Testing
             "--compression-type=zlib -o compression_type=zstd a b",
             "--compression-type=zlib contradicts -o compression_type=zstd: give one of them"
         ),
-        ("--snapshot= a b", "--snapshot takes a name or an id"),
+        ("--snapshot '' a b", "--snapshot takes a name or an id"),
         ("'' b", "SOURCE is empty"),
         ("a ''", "TARGET is empty"),
         ("nbd://host/x b", "SOURCE: nbd:... is not available in this version"),
@@ -92,7 +93,9 @@ import Testing
         #expect(run.output == "")
         #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
 
-        let asJSON = try await Self.run(["--output=json"] + Self.words(line))
+        var words = Self.words(line)
+        words.insert("--output=json", at: words.first == "backup" ? 1 : 0)
+        let asJSON = try await Self.run(words)
         #expect(asJSON.status == 2)
         #expect(asJSON.output == "")
         let escaped = message.replacing("\"", with: "\\\"")
@@ -110,9 +113,9 @@ import Testing
         #expect(Program.wantsJSON(arguments) == expected)
     }
 
-    @Test func anEmptyLineOfControlCharactersStaysOneLine() async throws {
+    @Test func anErrorWithControlCharactersStaysOneLine() async throws {
         let run = try await Self.run(["a", "b", "c\n\u{1b}[2J"])
-        #expect(run.errors == #"qcowbackup: Unexpected argument 'c\u{000A}\u{001B}[2J' (see qcowbackup --help)"# + "\n")
+        #expect(run.errors == #"qcowbackup: Unexpected argument 'c\n\u{1B}[2J' (see qcowbackup --help)"# + "\n")
     }
 
     @Test func version() async throws {
@@ -137,18 +140,32 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("bash", ["full top", "qcow2", "zlib zstd", "auto none bar json", "cluster_size="]),
-        ("zsh", ["full top", "qcow2", "zlib zstd", "auto none bar json", "_files", "cluster_size="]),
-        ("fish", ["full", "qcow2", "zstd", "bar", "cluster_size="]),
-    ])
+    @Test(
+        arguments: [
+            ("bash", [#"-W 'full'$'\n''top'"#, #"'raw'$'\n''qcow2'"#, #"'zlib'$'\n''zstd'"#, #"'cluster_size='"#]),
+            ("zsh", ["('full' 'top')", "('raw' 'qcow2')", "('zlib' 'zstd')", "':SOURCE:_files'", "'cluster_size='"]),
+            ("fish", ["'full top'", "'raw qcow2'", "'zlib zstd'", "cluster_size="]),
+        ])
     func completionScripts(shell: String, words: [String]) async throws {
         let run = try await Self.run(["--generate-completion-script", shell])
         #expect(run.status == 0)
-        for word in words + ["sync", "compression-type", "keep-partial"] {
-            #expect(run.output.contains(word), "\(word)")
+        #expect(run.errors == "")
+        for word in words {
+            // Once for `qcowbackup backup`, once for `qcowbackup`.
+            let count = run.output.components(separatedBy: word).count - 1
+            #expect(count >= 2, "\(word)")
         }
+        let isMissing = !run.output.contains("keep-partial")
+        #expect(!isMissing)
         #expect(!run.output.contains("incremental"))
+    }
+
+    @Test func anUnknownShellIsAUsageError() async throws {
+        let run = try await Self.run(["--generate-completion-script", "csh"])
+        #expect(run.status == 2)
+        #expect(run.output == "")
+        #expect(run.errors.contains("csh"))
+        #expect(run.errors.hasSuffix(" (see qcowbackup --help)\n"))
     }
 
     @Test func successForPeople() async throws {

@@ -177,7 +177,7 @@ import Testing
         let ending = try await Self.supervise(mode: mode, printsJSON: printsJSON) { standIn, terminal, thread, _ in
             standIn.offset.withLock { $0 = 423 }
             pthread_kill(thread, SIGUSR1)
-            await terminal.wait { $0.contains(text) && $0.hasSuffix("\n") }
+            await terminal.wait { $0.contains(text) && $0.unicodeScalars.last == "\n" }
             return Self.completed
         }
         #expect(ending.screen.contains { $0.contains(text) })
