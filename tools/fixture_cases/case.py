@@ -30,6 +30,8 @@ class Case:
     image: str | None = None
     # Internal snapshot that the facts are about.
     snapshot: str | None = None
+    # False where qemu-img check has no verdict.
+    checked: bool = True
     # False where the content is too large to digest.
     digest: bool = True
 

@@ -13,8 +13,8 @@ from .case import Case
 
 Facts = dict[str, object]
 
-# Seconds. qemu-img 7.2 never comes back from a backing chain with a loop; all else takes milliseconds.
-TIMEOUT = 10
+# Seconds. Everything takes milliseconds.
+TIMEOUT = 60
 
 
 def qemu_img(directory: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -37,8 +37,8 @@ def state(case: Case, commands: list[str], directory: Path) -> Facts:
         "check": None,
         "error": None,
     }
-    if case.format == "qcow2":
-        result["check"] = check(case, directory)
+    if case.format == "qcow2" and case.checked:
+        result["check"] = {"exit-code": qemu_img(directory, "check", "-f", "qcow2", case.file).returncode}
     if case.refusal is not None:
         result["error"] = {"exit-code": 1, "message-contains": list(case.refusal)}
     elif case.snapshot is not None:
@@ -46,14 +46,6 @@ def state(case: Case, commands: list[str], directory: Path) -> Facts:
     else:
         result |= content(case, case.file, directory)
     return result
-
-
-def check(case: Case, directory: Path) -> Facts | None:
-    """Verdict of qemu-img check; None where it gives none in time."""
-    try:
-        return {"exit-code": qemu_img(directory, "check", "-f", "qcow2", case.file).returncode}
-    except subprocess.TimeoutExpired:
-        return None
 
 
 def content(case: Case, file: str, directory: Path) -> Facts:

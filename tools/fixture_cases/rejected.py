@@ -379,10 +379,10 @@ def bad_compressed_into_l2_table(image: Image) -> None:
     damage_l2(image, layout.compressed_descriptor(layout.l2_table(1) + 16, 0), "compressed cluster in an L2 table")
 
 
-# Backing files
+# Backing files. qemu-img 7.2 follows a loop for ever, or until it is out of resources: no verdict to record.
 
 
-@rejected("loop")
+@rejected("loop", checked=False)
 def bad_backing_loop(image: Image) -> None:
     """The backing file has this image as its backing file."""
     other = image.beside("other.qcow2")
@@ -390,13 +390,13 @@ def bad_backing_loop(image: Image) -> None:
     image.create("256K", file=other, backing=image.file, unsafe=True, cluster_size=CLUSTER)
 
 
-@rejected("loop")
+@rejected("loop", checked=False)
 def bad_backing_itself(image: Image) -> None:
     """An image that is its own backing file."""
     image.create("256K", backing="./" + image.file, unsafe=True, cluster_size=CLUSTER)
 
 
-@rejected("loop")
+@rejected("loop", checked=False)
 def bad_backing_loop_below(image: Image) -> None:
     """A loop that the image itself has no part in: two backing files of each other, under other names."""
     one, two = image.beside("one.qcow2"), image.beside("two.qcow2")
