@@ -15,7 +15,7 @@ struct CompressedClusterDescriptor: Sendable, Equatable {
     init(_ entry: L2Entry, clusterBits: Int) {
         let offsetBits = Self.offsetBits(clusterBits: clusterBits)
         let start = entry.rawValue & (1 << offsetBits - 1)
-        let furtherSectors = entry.rawValue & (1 << 62 - 1) >> offsetBits
+        let furtherSectors = (entry.rawValue & (1 << 62 - 1)) >> offsetBits
         offset = HostOffset(start)
         length = (furtherSectors + 1) * Self.sectorLength - start % Self.sectorLength
     }

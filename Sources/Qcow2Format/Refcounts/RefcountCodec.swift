@@ -15,7 +15,7 @@ struct RefcountCodec: Sendable, Equatable {
     var maximum: UInt64 { order == 6 ? .max : 1 << UInt64(bits) - 1 }
 
     /// Refcounts in `count` bytes.
-    func capacity(ofBytes count: Int) -> Int { count * 8 >> order }
+    func capacity(ofBytes count: Int) -> Int { (count * 8) >> order }
 
     /// - Parameter index: below `capacity(ofBytes: bytes.count)`.
     func value(in bytes: [UInt8], at index: Int) -> UInt64 {
