@@ -55,6 +55,15 @@ import Testing
             $0.compression = CompressionSettings(type: .zstd, level: 3)
         },
         Case("--compression-level=9 a b") { $0.compression = CompressionSettings(type: .zlib, level: 9) },
+        Case("--compression-level=fast a b") { $0.compression = CompressionSettings(type: .zlib, level: 1) },
+        Case("--compression-level best a b") { $0.compression = CompressionSettings(type: .zlib, level: 9) },
+        Case("--compression-type=zstd --compression-level=best a b") {
+            $0.compression = CompressionSettings(type: .zstd, level: 19)
+        },
+        Case("-o compression_type=zstd --compression-level=19 a b") {
+            $0.compression = CompressionSettings(type: .zstd, level: 19)
+            $0.targetOptions = ["compression_type=zstd"]
+        },
         Case("-c -o compression_type=zstd a b") {
             $0.compression = CompressionSettings(type: .zstd)
             $0.targetOptions = ["compression_type=zstd"]
