@@ -8,7 +8,7 @@ import Testing
 @testable import qcowbackup
 
 /// A run as its user sees it at a terminal, and its answers to signals. Signals go to the supervisor's thread only.
-@Suite(.timeLimit(.minutes(1))) struct SupervisorTests {
+@Suite(.timeLimit(.minutes(5))) struct SupervisorTests {
     /// A backup that does what the test says.
     private final class StandIn: Sendable {
         let offset = Locked<UInt64>(0)
