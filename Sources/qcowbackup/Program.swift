@@ -19,7 +19,7 @@ enum Program {
         let isAboutCompletion = arguments.first?.hasPrefix(CompletionCommand.option) == true
         let root: any ParsableCommand.Type = isAboutCompletion ? CompletionCommand.self : QcowBackupCommand.self
         do {
-            var command = try root.parseAsRoot(arguments.flatMap(separated))
+            var command = try root.parseAsRoot(separated(arguments))
             if let command = command as? any ProgramCommand {
                 return command.run(in: environment)
             }
@@ -31,10 +31,13 @@ enum Program {
         }
     }
 
-    /// `-oNAME=VALUE` in two: the parser would take it for a long option.
-    static func separated(_ argument: String) -> [String] {
-        guard argument.hasPrefix("-o"), argument.dropFirst(3).contains("=") else { return [argument] }
-        return ["-o", String(argument.dropFirst(2))]
+    /// The arguments with `-oNAME=VALUE` in two: the parser would take it for a long option.
+    static func separated(_ arguments: [String]) -> [String] {
+        let options = arguments.prefix { $0 != "--" }
+        return options.flatMap { argument in
+            guard argument.hasPrefix("-o"), argument.dropFirst(3).contains("=") else { return [argument] }
+            return ["-o", String(argument.dropFirst(2))]
+        } + arguments.dropFirst(options.count)
     }
 
     /// Tells what the parser has to say: the help, the version or a completion script, or what is wrong.

@@ -21,10 +21,17 @@ struct CompressionOptions: ParsableArguments {
     @Option(
         name: .customLong("compression-level"),
         help: ArgumentHelp(
-            "Effort to spend on compression; means --compress too.", discussion: CompressionHelp.levels,
+            "Effort to spend on compression; means --compress too.", discussion: Self.levelHelp,
             valueName: "level"),
-        completion: .list(CompressionHelp.levelNames))
+        completion: .list(levelNames))
     var level: String?
+
+    private static let levelHelp = "A name or a number:\n" + CompressionLevel.helpText
+
+    /// The names of levels of any type.
+    private static let levelNames = CompressionType.allCases.reduce(into: [String]()) { names, type in
+        names += CompressionLevel.names(for: type).filter { !names.contains($0) }
+    }
 
     /// - Parameter targetOptions: the `-o` options, where `compression_type` may say the type.
     /// - Returns: `nil` where clusters are stored as they are.
@@ -39,13 +46,10 @@ struct CompressionOptions: ParsableArguments {
             throw ValidationError(
                 "--compression-type=\(type.rawValue) contradicts -o \(prefix)\(named.rawValue): give one of them")
         }
-        var settings = CompressionSettings(type: (type ?? named ?? .zlib).type)
-        if let level {
-            guard let number = Int(level) else {
-                throw ValidationError("--compression-level=\(level): not a number")
-            }
-            settings.level = number
+        do throws(CompressionSettingsError) {
+            return try CompressionSettings(type: (type ?? named ?? .zlib).type, levelText: level)
+        } catch {
+            throw ValidationError(error.description)
         }
-        return settings
     }
 }

@@ -22,8 +22,8 @@ struct TargetOptions: ParsableArguments {
         help: ArgumentHelp(
             "TARGET exists: write into it as it is, and create nothing.",
             discussion: """
-                For block devices and for images made by other tools. While the backup runs, and if it fails, TARGET is \
-                marked so that nothing opens it.
+                For block devices and for images made by other tools. Until the backup is complete the start of TARGET \
+                is blank, so that an unfinished one can't be taken for a disk.
                 """))
     var reuses = false
 
@@ -36,7 +36,7 @@ struct TargetOptions: ParsableArguments {
 
     @Flag(
         name: .customLong("keep-partial"),
-        help: "If the backup fails, keep what was written, as TARGET.partial. No program takes it for a disk.")
+        help: "If the backup fails, keep what was written, as TARGET.partial.")
     var keepPartial = false
 
     /// All `-o` options in order.

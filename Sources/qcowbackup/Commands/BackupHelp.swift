@@ -22,7 +22,7 @@ enum BackupHelp {
 
         EXIT CODES:
           0      the backup is complete and on stable storage
-          1      failed: TARGET is absent, or marked so that nothing opens it
+          1      failed: TARGET is absent or as it was; with -n, blank at its start
           2      the command line was wrong
           11     an image is locked by another process
           128+N  ended by signal N: 130 after Ctrl-C. A second signal ends it at once.

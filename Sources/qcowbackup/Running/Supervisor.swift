@@ -52,8 +52,11 @@ struct Supervisor {
             } catch {
                 result = .failure(error)
             }
-            end.withLock { $0 = result }
-            inbox.wake()
+            end.withLock { end in
+                end = result
+                // Inside the lock: whoever sees the end knows that the last wake is behind it.
+                inbox.wake()
+            }
         }
 
         var display = ProgressDisplay(mode: progressMode, console: console)
@@ -80,7 +83,6 @@ struct Supervisor {
                     defer { lines = [] }
                     return lines.map { printsJSON ? JSONLine.warning($0) : ErrorText.warning($0) }
                 }
-                // Looked at after a wake only: then nobody will wake this thread any more.
                 if let result = end.withLock({ $0 }) {
                     display.finish((try? result.get()).map { _ in backup.progress() }, at: time)
                     for line in unprinted {

@@ -55,6 +55,15 @@ import Testing
             $0.compression = CompressionSettings(type: .zstd, level: 3)
         },
         Case("--compression-level=9 a b") { $0.compression = CompressionSettings(type: .zlib, level: 9) },
+        Case("--compression-level=fast a b") { $0.compression = CompressionSettings(type: .zlib, level: 1) },
+        Case("--compression-level best a b") { $0.compression = CompressionSettings(type: .zlib, level: 9) },
+        Case("--compression-type=zstd --compression-level=best a b") {
+            $0.compression = CompressionSettings(type: .zstd, level: 19)
+        },
+        Case("-o compression_type=zstd --compression-level=19 a b") {
+            $0.compression = CompressionSettings(type: .zstd, level: 19)
+            $0.targetOptions = ["compression_type=zstd"]
+        },
         Case("-c -o compression_type=zstd a b") {
             $0.compression = CompressionSettings(type: .zstd)
             $0.targetOptions = ["compression_type=zstd"]
@@ -85,6 +94,7 @@ import Testing
         Case("--max-workers 1 a b") { $0.workers = 1 },
         Case("--max-workers=64 a b") { $0.workers = 64 },
         Case("-- -a -b", source: "-a", target: "-b"),
+        Case("-- -oa=b -oc=d", source: "-oa=b", target: "-oc=d"),
         Case("backup -- backup help", source: "backup", target: "help"),
         Case("-q -- a b"),
         Case("./nbd://x b", source: "./nbd://x"),
@@ -93,7 +103,7 @@ import Testing
 
     @Test(arguments: cases)
     func request(of testCase: Case) throws {
-        let arguments = testCase.line.split(separator: " ").map(String.init).flatMap(Program.separated)
+        let arguments = Program.separated(testCase.line.split(separator: " ").map(String.init))
         let command = try #require(try QcowBackupCommand.parseAsRoot(arguments) as? BackupCommand)
         let request = try command.request()
         // Every property, also those that are added later.
@@ -125,7 +135,7 @@ import Testing
         ("-f=raw", ["-f=raw"]), ("o=a", ["o=a"]), ("-o=a", ["-o=a"]),
     ])
     func joinedTargetOptions(argument: String, separated: [String]) {
-        #expect(Program.separated(argument) == separated)
+        #expect(Program.separated([argument, "--", argument]) == separated + ["--", argument])
     }
 
     @Test(arguments: [

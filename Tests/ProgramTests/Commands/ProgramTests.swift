@@ -77,6 +77,19 @@ import Testing
             "--compression-type=zlib -o compression_type=zstd a b",
             "--compression-type=zlib contradicts -o compression_type=zstd: give one of them"
         ),
+        (
+            "--compression-level=10 a b",
+            "unknown compression level '10' for zlib: use 1-9 or one of default, fast, balanced, best"
+        ),
+        ("--compression-level= a b", "Missing expected argument '<TARGET>'"),
+        (
+            "--compression-type=zstd --compression-level=-1 a b",
+            "unknown compression level '-1' for zstd: use 1-19 or one of default, fast, balanced, best"
+        ),
+        (
+            "--compression-level=99999999999999999999 a b",
+            "unknown compression level '99999999999999999999' for zlib: use 1-9 or one of default, fast, balanced, best"
+        ),
         ("--snapshot '' a b", "--snapshot takes a name or an id"),
         ("'' b", "SOURCE is empty"),
         ("a ''", "TARGET is empty"),

@@ -41,13 +41,15 @@ import Testing
     }
 
     @Test(arguments: [
-        (80, "42.3% [============>                ]  1.6 GiB of 3.8 GiB  812 MiB/s  0:03 left"),
-        (61, "42.3% [====>     ]  1.6 GiB of 3.8 GiB  812 MiB/s  0:03 left"),
-        (60, "42.3%  1.6 GiB of 3.8 GiB  812 MiB/s  0:03 left"),
-        (48, "42.3%  1.6 GiB of 3.8 GiB  812 MiB/s  0:03 left"),
-        (47, "42.3%  1.6 GiB of 3.8 GiB  812 MiB/s"),
-        (36, "42.3%  1.6 GiB of 3.8 GiB"),
-        (25, "42.3%"),
+        (80, "42.3% [===========>               ]   1.6 GiB of 3.8 GiB   812 MiB/s  0:03 left"),
+        (63, "42.3% [====>     ]   1.6 GiB of 3.8 GiB   812 MiB/s  0:03 left"),
+        (62, "42.3%   1.6 GiB of 3.8 GiB   812 MiB/s  0:03 left"),
+        (50, "42.3%   1.6 GiB of 3.8 GiB   812 MiB/s  0:03 left"),
+        (49, "42.3%   1.6 GiB of 3.8 GiB   812 MiB/s"),
+        (39, "42.3%   1.6 GiB of 3.8 GiB   812 MiB/s"),
+        (38, "42.3%   1.6 GiB of 3.8 GiB"),
+        (27, "42.3%   1.6 GiB of 3.8 GiB"),
+        (26, "42.3%"),
         (6, "42.3%"),
         (5, "42.3"),
         (1, ""),
@@ -62,8 +64,8 @@ import Testing
     @Test func aCompleteLineHasAFullBar() {
         let report = ProgressReport.complete(BackupProgress(offset: 65536, length: 65536), bytesPerSecond: 1024)
         #expect(
-            ProgressLine(report).text(columns: 60)
-                == "100.0% [============]  64 KiB of 64 KiB  1 KiB/s  0:00 left")
+            ProgressLine(report).text(columns: 65)
+                == "100.0% [============]    64 KiB of 64 KiB     1 KiB/s  0:00 left")
     }
 
     /// Whatever the numbers, a line leaves the last column free.

@@ -8,7 +8,7 @@ import Testing
 @testable import qcowbackup
 
 /// A run as its user sees it at a terminal, and its answers to signals. Signals go to the supervisor's thread only.
-@Suite(.timeLimit(.minutes(1))) struct SupervisorTests {
+@Suite(.timeLimit(.minutes(5))) struct SupervisorTests {
     /// A backup that does what the test says.
     private final class StandIn: Sendable {
         let offset = Locked<UInt64>(0)
@@ -94,7 +94,9 @@ import Testing
     @Test func theBarFitsANarrowTerminal() async throws {
         let ending = try await Self.supervise(mode: .bar, columns: 30) { standIn, terminal, _, _ in
             standIn.offset.withLock { $0 = 423 }
-            await terminal.wait { $0.contains("42.3%  423 B of 1000 B\r") || $0.hasSuffix("42.3%  423 B of 1000 B") }
+            await terminal.wait {
+                $0.contains("42.3%     423 B of 1000 B\r") || $0.hasSuffix("42.3%     423 B of 1000 B")
+            }
             return Self.completed
         }
         #expect(ending.screen == [""])
