@@ -32,6 +32,8 @@ class Case:
     snapshot: str | None = None
     # False where qemu-img check has no verdict.
     checked: bool = True
+    # False where the block status of qemu-img is nothing to go by.
+    mapped: bool = True
     # False where the content is too large to digest.
     digest: bool = True
 

@@ -54,8 +54,9 @@ def content(case: Case, file: str, directory: Path) -> Facts:
     result: Facts = {"virtual-size": info["virtual-size"]}
     if case.format == "qcow2":
         result["cluster-size"] = info["cluster-size"]
-        # Not for raw files: whether zeros are holes depends on the file system that they were checked out to.
-        result["map"] = json.loads(output(directory, "map", "--output=json", "-f", "qcow2", file))
+        # No map of raw files: whether zeros are holes depends on the file system that they were checked out to.
+        if case.mapped:
+            result["map"] = json.loads(output(directory, "map", "--output=json", "-f", "qcow2", file))
     if case.digest:
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch) / "content.raw"

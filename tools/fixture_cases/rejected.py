@@ -253,7 +253,7 @@ def bad_l2_entry_past_end(image: Image) -> None:
     damage_l2(image, COPIED | FAR, "L2 entry past the end")
 
 
-@rejected("L2", "not aligned")
+@rejected("not aligned")
 def bad_l2_entry_unaligned(image: Image) -> None:
     """An L2 entry that does not point to the start of a cluster."""
     small(image)
@@ -369,6 +369,13 @@ def bad_compressed_past_end(image: Image) -> None:
     """A compressed cluster past the end of the file."""
     small(image)
     damage_l2(image, image.layout().compressed_descriptor(FAR, 2), "compressed cluster past the end")
+
+
+@rejected("overlaps")
+def bad_compressed_into_header(image: Image) -> None:
+    """A compressed cluster that lies in the header."""
+    small(image)
+    damage_l2(image, image.layout().compressed_descriptor(512, 1), "compressed cluster in the header")
 
 
 @rejected("overlaps")
