@@ -24,6 +24,8 @@ class Case:
     make: Callable[["Image"], None] | None
     # Words that our one-line error contains; None where the image must be accepted.
     refusal: tuple[str, ...] | None = None
+    # Of the refusal: 2 where the user is to give another option, else 1.
+    exit_code: int = 1
     arguments: tuple[str, ...] = ()
     format: str = "qcow2"
     # Name of the image's file; the name of the case by default.

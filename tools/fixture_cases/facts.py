@@ -40,7 +40,7 @@ def state(case: Case, commands: list[str], directory: Path) -> Facts:
     if case.format == "qcow2" and case.checked:
         result["check"] = {"exit-code": qemu_img(directory, "check", "-f", "qcow2", case.file).returncode}
     if case.refusal is not None:
-        result["error"] = {"exit-code": 1, "message-contains": list(case.refusal)}
+        result["error"] = {"exit-code": case.exit_code, "message-contains": list(case.refusal)}
     elif case.snapshot is not None:
         result |= content_of_snapshot(case, directory)
     else:

@@ -418,7 +418,7 @@ def bad_backing_missing(image: Image) -> None:
     image.create("256K", backing="absent.qcow2", unsafe=True, cluster_size=CLUSTER)
 
 
-@rejected("backing", "format")
+@rejected("backing", "format", exit_code=2)
 def bad_backing_without_format(image: Image) -> None:
     """The format of the backing file is not recorded, and is not to be guessed."""
     image.create("256K", file=image.beside("base.qcow2"), cluster_size=CLUSTER)
@@ -487,7 +487,7 @@ def with_snapshot(image: Image) -> None:
     image.patch(image.layout().snapshots()[0] + 16, bytes(8), "date of the snapshot")
 
 
-@rejected("snapshot", "absent", arguments=("--snapshot", "absent"))
+@rejected("snapshot", "absent", exit_code=2, arguments=("--snapshot", "absent"))
 def bad_snapshot_absent(image: Image) -> None:
     """A snapshot that the image does not have."""
     with_snapshot(image)
