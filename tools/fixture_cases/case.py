@@ -24,6 +24,8 @@ class Case:
     make: Callable[["Image"], None] | None
     # Words that our one-line error contains; None where the image must be accepted.
     refusal: tuple[str, ...] | None = None
+    # Of the refusal: 2 where the user is to give another option, else 1.
+    exit_code: int = 1
     arguments: tuple[str, ...] = ()
     format: str = "qcow2"
     # Name of the image's file; the name of the case by default.
@@ -32,6 +34,8 @@ class Case:
     snapshot: str | None = None
     # False where qemu-img check has no verdict.
     checked: bool = True
+    # False where the block status of qemu-img is nothing to go by.
+    mapped: bool = True
     # False where the content is too large to digest.
     digest: bool = True
 

@@ -40,7 +40,7 @@ def state(case: Case, commands: list[str], directory: Path) -> Facts:
     if case.format == "qcow2" and case.checked:
         result["check"] = {"exit-code": qemu_img(directory, "check", "-f", "qcow2", case.file).returncode}
     if case.refusal is not None:
-        result["error"] = {"exit-code": 1, "message-contains": list(case.refusal)}
+        result["error"] = {"exit-code": case.exit_code, "message-contains": list(case.refusal)}
     elif case.snapshot is not None:
         result |= content_of_snapshot(case, directory)
     else:
@@ -54,8 +54,9 @@ def content(case: Case, file: str, directory: Path) -> Facts:
     result: Facts = {"virtual-size": info["virtual-size"]}
     if case.format == "qcow2":
         result["cluster-size"] = info["cluster-size"]
-        # Not for raw files: whether zeros are holes depends on the file system that they were checked out to.
-        result["map"] = json.loads(output(directory, "map", "--output=json", "-f", "qcow2", file))
+        # No map of raw files: whether zeros are holes depends on the file system that they were checked out to.
+        if case.mapped:
+            result["map"] = json.loads(output(directory, "map", "--output=json", "-f", "qcow2", file))
     if case.digest:
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch) / "content.raw"

@@ -253,7 +253,7 @@ def bad_l2_entry_past_end(image: Image) -> None:
     damage_l2(image, COPIED | FAR, "L2 entry past the end")
 
 
-@rejected("L2", "not aligned")
+@rejected("not aligned")
 def bad_l2_entry_unaligned(image: Image) -> None:
     """An L2 entry that does not point to the start of a cluster."""
     small(image)
@@ -372,6 +372,13 @@ def bad_compressed_past_end(image: Image) -> None:
 
 
 @rejected("overlaps")
+def bad_compressed_into_header(image: Image) -> None:
+    """A compressed cluster that lies in the header."""
+    small(image)
+    damage_l2(image, image.layout().compressed_descriptor(512, 1), "compressed cluster in the header")
+
+
+@rejected("overlaps")
 def bad_compressed_into_l2_table(image: Image) -> None:
     """A compressed cluster that lies in an L2 table."""
     small(image)
@@ -411,7 +418,7 @@ def bad_backing_missing(image: Image) -> None:
     image.create("256K", backing="absent.qcow2", unsafe=True, cluster_size=CLUSTER)
 
 
-@rejected("backing", "format")
+@rejected("backing", "format", exit_code=2)
 def bad_backing_without_format(image: Image) -> None:
     """The format of the backing file is not recorded, and is not to be guessed."""
     image.create("256K", file=image.beside("base.qcow2"), cluster_size=CLUSTER)
@@ -480,7 +487,7 @@ def with_snapshot(image: Image) -> None:
     image.patch(image.layout().snapshots()[0] + 16, bytes(8), "date of the snapshot")
 
 
-@rejected("snapshot", "absent", arguments=("--snapshot", "absent"))
+@rejected("snapshot", "absent", exit_code=2, arguments=("--snapshot", "absent"))
 def bad_snapshot_absent(image: Image) -> None:
     """A snapshot that the image does not have."""
     with_snapshot(image)
