@@ -274,7 +274,7 @@ def bad_l2_zero_in_version_2(image: Image) -> None:
     damage_l2(image, COPIED | ZERO | image.layout().host_offset(1), "zero bit of an L2 entry")
 
 
-@rejected("L2")
+@rejected("overlaps")
 def bad_l2_entry_into_header(image: Image) -> None:
     """An L2 entry that is marked as in use and points to the header, offset 0."""
     small(image)

@@ -51,9 +51,9 @@ extension Qcow2Metadata {
     fileprivate func layOut() async throws(BlockError) {
         // The first allocation is the header's, and makes the refcount table and its first block.
         _ = try await allocate(exactly: 1)
-        let entries = geometry.l1EntryCount(forLength: layout.size)
-        // An empty disk has an L1 table too: readers want to know where it would be.
-        let clusters = max(entries * 8, 1).dividedRoundingUp(by: geometry.clusterLength)
+        // A disk of no length has an L1 table too: a cluster that holds none of it would count as leaked.
+        let entries = max(geometry.l1EntryCount(forLength: layout.size), 1)
+        let clusters = (entries * 8).dividedRoundingUp(by: geometry.clusterLength)
         let first = try await allocate(exactly: clusters)
         state.withLock { state in
             state.l1 = [UInt64](repeating: 0, count: Int(entries))

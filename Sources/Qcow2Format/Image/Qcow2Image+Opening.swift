@@ -208,6 +208,13 @@ public struct Qcow2File: Sendable {
         let blocks = refcountTable.filter {
             $0 != 0 && $0.isAligned(to: geometry.clusterLength) && $0 < Qcow2Limits.hostOffset
         }
+        let blockClusters = MetadataClusters(
+            clusterBits: geometry.clusterBits, ranges: blocks.map { ($0, geometry.clusterLength) })
+        if let table = l2Tables.first(where: {
+            blockClusters.firstOverlap(offset: $0, length: geometry.clusterLength) != nil
+        }) {
+            throw failure(.overlaps(.l2Table, offset: table))
+        }
         let clusters = (l2Tables + blocks).map { (offset: $0, length: geometry.clusterLength) }
         return MetadataClusters(clusterBits: geometry.clusterBits, ranges: tables + clusters)
     }

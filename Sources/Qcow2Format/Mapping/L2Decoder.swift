@@ -81,11 +81,9 @@ struct L2Decoder: Sendable {
     /// The checked offset of a cluster that is stored as it is; `nil` where there is none.
     private func clusterOffset(_ entry: L2Entry, guest: GuestOffset) throws(Qcow2Error.Problem) -> HostOffset? {
         let host = entry.hostOffset
-        if host.bytes == 0 {
-            // The first cluster of an image file is its header; that of a data file is as good as any. There, only
-            // the copied flag tells it from no cluster.
-            return hasExternalDataFile && entry.isCopied ? host : nil
-        }
+        // Offset 0 without the copied flag is no cluster. With it, it is the first cluster: as good as any in a data
+        // file, the header in an image file.
+        if host.bytes == 0, !entry.isCopied { return nil }
         guard host.bytes.isAligned(to: geometry.clusterLength) else {
             throw .cluster(.dataCluster, guest: guest, offset: host.bytes, rule: "is not aligned to a cluster")
         }
