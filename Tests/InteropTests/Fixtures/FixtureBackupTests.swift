@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Every fixture that is a disk can be backed up in every way, and QEMU takes the result for the same disk.
+@Suite(.limited, .enabled(if: Peers.areInstalled, Peers.missing))
+struct FixtureBackupTests {
+    static let ways = [
+        ["--sync=full"],
+        ["--sync=full", "-c"],
+        ["--sync=full", "-c", "--compression-type=zstd"],
+        ["--sync=top"],
+    ]
+
+    @Test(arguments: try Fixture.accepted(), ways)
+    func backup(of fixture: Fixture, way: [String]) async throws {
+        try await withTemporaryDirectory { directory in
+            let source = try fixture.copyIntoPlace(directory)
+            let before = try directory.content()
+            let target = directory.file("target.qcow2")
+
+            try await Peers.backUp(source, to: target, fixture.facts.arguments + way)
+
+            var after = try directory.content()
+            #expect(after.removeValue(forKey: "target.qcow2") != nil)
+            #expect(after == before, "the source changed, or more than the target was left")
+            try await Peers.expectClean(target)
+            var (original, format) = (source.lastComponent!.string, fixture.facts.format.rawValue)
+            if let snapshot = fixture.snapshot {
+                try await Program.qemuIMG.runSuccessfully([
+                    "convert", "-l", snapshot, "-O", "raw", source.string, directory.file("snapshot.raw").string,
+                ])
+                (original, format) = ("snapshot.raw", "raw")
+            }
+            // QEMU looks for a data file in the working directory.
+            try await Peers.expectEqual(original, format, "target.qcow2", in: directory.path)
+        }
+    }
+}
