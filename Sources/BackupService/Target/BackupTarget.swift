@@ -12,23 +12,24 @@ struct BackupTarget: Sendable {
     private let image: Qcow2Image?
     private let dataHead: HeadLastDevice?
     /// New files, in the order in which they get their names: what others refer to comes first.
-    private let places: [FilePlace]
-    private let file: FileDevice
+    private let newFiles: [UnnamedFile]
+    /// The target's own file; `nil` for what is no file.
+    private let file: FileDevice?
 
     init(
         device: any BlockDevice, head: HeadLastDevice, image: Qcow2Image?, dataHead: HeadLastDevice? = nil,
-        places: [FilePlace], file: FileDevice
+        newFiles: [UnnamedFile] = [], file: FileDevice?
     ) {
         self.device = device
         self.head = head
         self.image = image
         self.dataHead = dataHead
-        self.places = places
+        self.newFiles = newFiles
         self.file = file
     }
 
     /// Length in bytes of the file that was written; `nil` for block devices.
-    var fileLength: UInt64? { file.kind == .regular ? file.length : nil }
+    var fileLength: UInt64? { file?.kind == .regular ? file?.length : nil }
 
     /// Makes the target complete and durable, and gives new files their names.
     func commit() async throws(ServiceError) {
@@ -39,11 +40,27 @@ struct BackupTarget: Sendable {
         } catch {
             throw ServiceError(error)
         }
-        for place in places { try place.publish() }
+        try publish()
+    }
+
+    private func publish() throws(ServiceError) {
+        // An old image must not be found with the new image's data file.
+        if let image = newFiles.last, newFiles.dropLast().contains(where: \.place.replaces) {
+            try image.place.clear()
+        }
+        for (index, file) in newFiles.enumerated() {
+            do throws(ServiceError) {
+                try file.place.publish()
+            } catch {
+                // What nothing refers to is of no use.
+                for earlier in newFiles[..<index] { try? earlier.place.clear() }
+                throw error
+            }
+        }
     }
 
     /// Removes new files. A target that existed before stays marked unfinished.
     func discard() {
-        for place in places { place.remove() }
+        for file in newFiles { file.remove() }
     }
 }

@@ -17,20 +17,62 @@ struct FilePlace: Sendable {
     var partialPath: String { path + ".partial" }
 
     private var folder: String {
-        FilePath(path).removingLastComponent().string.isEmpty ? "." : FilePath(path).removingLastComponent().string
+        let folder = FilePath(path).removingLastComponent().string
+        return folder.isEmpty ? "." : folder
     }
 
+    /// How often to try again where the file changes hands between two steps.
+    private static let attempts = 10
+
     /// Opens and locks the file to write, and empties it.
-    func create(copyRange: CopyRangePolicy) async throws(ServiceError) -> FileDevice {
-        do throws(BlockError) {
-            // Between opening and locking, the run that owned the file may have finished and renamed it.
-            for _ in 0..<10 {
-                let file = try FileDevice(path: partialPath, access: .create, lock: .writable, copyRange: copyRange)
-                guard try FileStatus(path: partialPath)?.identity == file.identity else { continue }
-                try await file.resize(to: 0)
-                return file
+    ///
+    /// - Parameter readFiles: what must not be written to, whatever its name: the files that are read.
+    func create(
+        copyRange: CopyRangePolicy, readFiles: [FileIdentity] = []
+    ) async throws(ServiceError) -> UnnamedFile {
+        // Between opening and locking, the run that owned the file may have finished and renamed it.
+        for _ in 0..<Self.attempts {
+            try checkWay(readFiles)
+            let file = try open(copyRange)
+            guard let status = try status(of: partialPath), status.identity == file.identity else { continue }
+            if status.linkCount > 1 {
+                // Under its other name the file is someone else's.
+                _ = unlink(partialPath)
+                continue
             }
-            throw .system(SystemCallError(call: "open", errno: .resourceBusy, path: partialPath))
+            let unnamed = UnnamedFile(place: self, device: file)
+            // Another run may have got there first. Better seen now than once everything is copied.
+            if !replaces, try self.status(of: path) != nil {
+                unnamed.remove()
+                throw ServiceError(.exists, "\(path) exists", advice: "another run has just made it")
+            }
+            do throws(BlockError) {
+                try await file.resize(to: 0)
+            } catch {
+                unnamed.remove()
+                throw ServiceError(error)
+            }
+            return unnamed
+        }
+        throw ServiceError(
+            .system(SystemCallError(call: "open", errno: .resourceBusy, path: partialPath)))
+    }
+
+    /// Refuses to write over what is no file, and over what is read.
+    private func checkWay(_ readFiles: [FileIdentity]) throws(ServiceError) {
+        guard let status = try status(of: partialPath) else { return }
+        let advice = "\(path) is written there at first: choose another target"
+        if readFiles.contains(status.identity) {
+            throw ServiceError(.usage, "\(partialPath) is part of the source", advice: advice)
+        }
+        if status.kind != .regular {
+            throw ServiceError(.exists, "\(partialPath) is in the way and not a regular file", advice: advice)
+        }
+    }
+
+    private func open(_ copyRange: CopyRangePolicy) throws(ServiceError) -> FileDevice {
+        do throws(BlockError) {
+            return try FileDevice(path: partialPath, access: .create, lock: .writable, copyRange: copyRange)
         } catch {
             if case .locked(let conflict) = error, conflict.isInUse {
                 throw ServiceError(.locked, "another run is writing \(path): \(partialPath) is locked")
@@ -39,37 +81,60 @@ struct FilePlace: Sendable {
         }
     }
 
-    /// Gives the file its name, durably. What it holds must be on stable storage.
+    private func status(of path: String) throws(ServiceError) -> FileStatus? {
+        do throws(BlockError) {
+            return try FileStatus(path: path, followsLink: false)
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    /// Gives the written file its name, durably. What it holds must be on stable storage.
+    ///
+    /// - Throws: `ServiceError`; nothing has the name then, unless a file was replaced: that can't be undone.
     func publish() throws(ServiceError) {
-        let result = replaces ? rename(partialPath, path) : clinux_rename_noreplace(partialPath, path)
-        if result != 0 {
-            let error = Errno(rawValue: errno)
-            // Some file systems can't refuse to replace.
-            guard error == .invalidArgument, !replaces, access(path, F_OK) != 0, rename(partialPath, path) == 0 else {
-                throw ServiceError(
-                    error == .fileExists ? .exists : .io,
-                    "\(path): the finished backup could not get its name: \(error)",
-                    advice: "it is complete, as \(partialPath)")
-            }
-        }
-        try syncFolder()
-    }
-
-    /// Removes what was written.
-    func remove() {
-        _ = unlink(partialPath)
-    }
-
-    private func syncFolder() throws(ServiceError) {
-        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | clinux_O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw ServiceError(
-                .io, "\(folder): the folder can't be opened to make \(path) durable: \(Errno(rawValue: errno))")
-        }
+        // Opened first: where that fails, nothing has happened yet.
+        let descriptor = Glibc.open(folder, O_RDONLY | O_DIRECTORY | clinux_O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("opening the folder") }
         defer { close(descriptor) }
+        try takeName()
         // Some file systems have nothing to sync in a folder.
-        guard fsync(descriptor) == 0 || errno == EINVAL else {
-            throw ServiceError(.io, "\(folder): the name \(path) could not be made durable: \(Errno(rawValue: errno))")
+        if fsync(descriptor) == 0 || errno == EINVAL { return }
+        let error = failure("making the name durable")
+        if !replaces { _ = unlink(path) }
+        throw error
+    }
+
+    private func takeName() throws(ServiceError) {
+        if replaces {
+            guard rename(partialPath, path) == 0 else { throw failure("rename") }
+            return
         }
+        if clinux_rename_noreplace(partialPath, path) == 0 { return }
+        // Some file systems, and old kernels, can't refuse to replace.
+        guard errno == EINVAL || errno == ENOSYS else { throw failure("rename") }
+        var status = stat()
+        guard lstat(path, &status) != 0 else {
+            errno = EEXIST
+            throw failure("rename")
+        }
+        guard rename(partialPath, path) == 0 else { throw failure("rename") }
+    }
+
+    /// Takes the name away from whatever has it, durably as far as that can be had.
+    func clear() throws(ServiceError) {
+        guard unlink(path) == 0 || errno == ENOENT else { throw failure("unlink") }
+        let descriptor = Glibc.open(folder, O_RDONLY | O_DIRECTORY | clinux_O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        _ = fsync(descriptor)
+        close(descriptor)
+    }
+
+    /// What the last system call's error means.
+    private func failure(_ step: String) -> ServiceError {
+        let error = SystemCallError(call: step, errno: Errno(rawValue: errno), path: path)
+        let cause = ServiceError(.system(error))
+        return ServiceError(
+            cause.code, "\(path): everything is copied, but \(step) failed: \(error.errno)", advice: cause.advice)
     }
 }

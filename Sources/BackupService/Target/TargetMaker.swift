@@ -132,38 +132,56 @@ struct TargetMaker {
     // MARK: New targets
 
     private func makeFile(_ place: FilePlace, _ options: Qcow2Options) async throws(ServiceError) -> BackupTarget {
-        let file = try await place.create(copyRange: copyRange)
-        note(file)
+        // Looked at first: until something is made there is nothing to remove.
+        let dataPlace = try options.dataFileName.map { (name) throws(ServiceError) in
+            try self.dataPlace(ImagePath.resolve(name, relativeTo: place.path), of: place)
+        }
+        let file = try await place.create(copyRange: copyRange, readFiles: readFiles)
+        note(file.device)
         do throws(ServiceError) {
             guard request.targetFormat == .qcow2 else {
-                return try await layOutRaw(in: file, places: [place])
+                return try await layOutRaw(in: file)
             }
-            guard let name = options.dataFileName else {
-                return try await layOutQcow2(options, in: file, places: [place])
+            guard let dataPlace else {
+                return try await layOutQcow2(options, in: file.device, newFiles: [file])
             }
-            let dataPlace = FilePlace(path: ImagePath.resolve(name, relativeTo: place.path), replaces: place.replaces)
-            try checkDataPlace(dataPlace)
-            let dataFile = try await dataPlace.create(copyRange: copyRange)
+            let dataFile = try await dataPlace.create(copyRange: copyRange, readFiles: readFiles)
+            note(dataFile.device)
             do throws(ServiceError) {
-                return try await layOutQcow2(options, in: file, dataFile: dataFile, places: [dataPlace, place])
+                return try await layOutQcow2(
+                    options, in: file.device, dataFile: dataFile.device, newFiles: [dataFile, file])
             } catch {
-                dataPlace.remove()
+                dataFile.remove()
                 throw error
             }
         } catch {
-            place.remove()
+            file.remove()
             throw error
         }
     }
 
-    private func checkDataPlace(_ place: FilePlace) throws(ServiceError) {
-        guard let present = try status(of: place.path) else { return }
-        guard !source.files.contains(where: { $0.identity == present.identity }) else {
-            throw ServiceError(.usage, "\(place.path) is part of the source", advice: "choose another data_file")
+    /// The files that are read, and so never written.
+    private var readFiles: [FileIdentity] {
+        source.files.map(\.identity)
+    }
+
+    /// Where the data file goes of an image that is to be at `image`.
+    private func dataPlace(_ path: String, of image: FilePlace) throws(ServiceError) -> FilePlace {
+        let absolute = ServicePath.absolute(path)
+        guard absolute != ServicePath.absolute(image.path), absolute != ServicePath.absolute(image.partialPath) else {
+            throw ServiceError(.usage, "the data file \(path) would be the image itself", advice: "name another data_file")
         }
-        guard place.replaces else {
-            throw ServiceError(.exists, "the data file \(place.path) exists", advice: "--force replaces it")
+        guard let present = try status(of: path) else { return FilePlace(path: path, replaces: false) }
+        guard !readFiles.contains(present.identity) else {
+            throw ServiceError(.usage, "\(path) is part of the source", advice: "choose another data_file")
         }
+        guard present.kind == .regular else { throw ServiceError(.notADisk(path: path, kind: present.kind)) }
+        guard image.replaces else {
+            throw ServiceError(.exists, "the data file \(path) exists", advice: "--force replaces it")
+        }
+        let resolved = try ServicePath.resolved(path)
+        try checkReplaceable(resolved)
+        return FilePlace(path: resolved, replaces: true)
     }
 
     /// Makes a new image on a block device.
@@ -171,13 +189,13 @@ struct TargetMaker {
         guard options.dataFileName == nil else {
             throw ServiceError(.usage, "an image on a block device can't have a data_file")
         }
-        let file = try openTarget()
+        let file = try openTarget(request.target)
         guard request.targetFormat == .qcow2 else { return try await reuseRaw(file) }
-        return try await layOutQcow2(options, in: file, places: [])
+        return try await layOutQcow2(options, in: file)
     }
 
     private func layOutQcow2(
-        _ options: Qcow2Options, in file: FileDevice, dataFile: FileDevice? = nil, places: [FilePlace]
+        _ options: Qcow2Options, in file: FileDevice, dataFile: FileDevice? = nil, newFiles: [UnnamedFile] = []
     ) async throws(ServiceError) -> BackupTarget {
         var options = options
         // A disk is a number of sectors; a raw source of another length is padded.
@@ -190,7 +208,7 @@ struct TargetMaker {
                 options, in: head, dataFile: dataHead, backing: backingDevice(options),
                 compression: request.compression)
             return BackupTarget(
-                device: image, head: head, image: image, dataHead: dataHead, places: places, file: file)
+                device: image, head: head, image: image, dataHead: dataHead, newFiles: newFiles, file: file)
         } catch {
             throw ServiceError(error)
         }
@@ -201,11 +219,11 @@ struct TargetMaker {
         options.backingFileName == nil ? nil : (source.device as? Qcow2Image)?.backing
     }
 
-    private func layOutRaw(in file: FileDevice, places: [FilePlace]) async throws(ServiceError) -> BackupTarget {
-        let head = HeadLastDevice(file)
+    private func layOutRaw(in file: UnnamedFile) async throws(ServiceError) -> BackupTarget {
+        let head = HeadLastDevice(file.device)
         do throws(BlockError) {
-            try await file.resize(to: length)
-            return BackupTarget(device: head, head: head, image: nil, places: places, file: file)
+            try await file.device.resize(to: length)
+            return BackupTarget(device: head, head: head, image: nil, newFiles: [file], file: file.device)
         } catch {
             throw ServiceError(error)
         }
@@ -213,18 +231,23 @@ struct TargetMaker {
 
     // MARK: Targets that exist
 
-    private func openTarget() throws(ServiceError) -> FileDevice {
+    private func openTarget(_ path: String) throws(ServiceError) -> FileDevice {
+        let file: FileDevice
         do throws(BlockError) {
-            let file = try FileDevice(path: request.target, access: .readWrite, lock: .writable, copyRange: copyRange)
-            note(file)
-            return file
+            file = try FileDevice(path: path, access: .readWrite, lock: .writable, copyRange: copyRange)
         } catch {
             throw ServiceError(error)
         }
+        // Asked of the open file: what the path leads to may have changed, or may be named by the target's header.
+        guard !readFiles.contains(file.identity) else {
+            throw ServiceError(.usage, "\(path) is part of the source", advice: "choose another target")
+        }
+        note(file)
+        return file
     }
 
     private func openExisting(_ options: Qcow2Options) async throws(ServiceError) -> BackupTarget {
-        let file = try openTarget()
+        let file = try openTarget(request.target)
         guard request.targetFormat == .qcow2 else { return try await reuseRaw(file) }
         let head = HeadLastDevice(file)
         let image = try await openHeader(head)
@@ -236,15 +259,16 @@ struct TargetMaker {
         } catch {
             throw ServiceError(error)
         }
+        if image.references.hasExternalDataFile, image.dataFilePath == nil {
+            throw ServiceError(.dataFileNotNamed(image: request.target))
+        }
+        let dataFile = try image.dataFilePath.map { (path) throws(ServiceError) in try openTarget(path) }
         do throws(BlockError) {
-            let dataFile = try image.dataFilePath.map { (path) throws(BlockError) in
-                try FileDevice(path: path, access: .readWrite, lock: .writable, copyRange: copyRange)
-            }
             let disk = try await image.open(
                 dataFile: dataFile, backing: backing?.device, forWriting: true, compression: request.compression)
             // Nothing has been changed so far.
             try await head.begin()
-            return BackupTarget(device: disk, head: head, image: disk, places: [], file: file)
+            return BackupTarget(device: disk, head: head, image: disk, file: file)
         } catch {
             throw ServiceError(error)
         }
@@ -288,7 +312,7 @@ struct TargetMaker {
         } catch {
             throw ServiceError(error)
         }
-        return BackupTarget(device: head, head: head, image: nil, places: [], file: file)
+        return BackupTarget(device: head, head: head, image: nil, file: file)
     }
 
     private func note(_ file: FileDevice) {

@@ -4,12 +4,18 @@
 ///
 /// `begin()` wipes the head of the storage. From then on the head lives in memory, and everything else goes straight
 /// through, until `commit()` has brought the rest to stable storage and writes the head behind it. A disk image without
-/// its first cluster is refused by every program that opens it.
+/// its first bytes is refused by every program that opens it.
+///
+/// A power cut can tear a write, though not within a sector. So the first sector decides: it is the first to be wiped,
+/// alone, and the last to be written, alone.
 public final class HeadLastDevice: StorageDevice {
     private let storage: any StorageDevice
     /// The first bytes of the storage, as they will be.
     private let head: Locked<[UInt8]>
     private let headLength: UInt64
+
+    /// Bytes that storage of any kind writes whole or not at all.
+    private static let sectorLength: UInt64 = 512
 
     /// - Parameter headLength: length in bytes of what is held back.
     public init(_ storage: any StorageDevice, headLength: Int = 65536) {
@@ -31,22 +37,39 @@ public final class HeadLastDevice: StorageDevice {
         }
     }
 
-    /// Wipes the head of the storage, durably.
+    /// Wipes the head of the storage; its first sector durably, and before the rest.
     public func begin() async throws(BlockError) {
         let length = min(headLength, storage.length)
         guard length > 0 else { return }
+        let first = Int(min(length, Self.sectorLength))
         let zeroes = [UInt8](repeating: 0, count: Int(length))
-        try await storage.write(at: 0, from: zeroes.span.bytes)
+        try await storage.write(at: 0, from: zeroes.span.bytes.extracting(0..<first))
         try await storage.flush()
+        if first < zeroes.count {
+            try await storage.write(at: UInt64(first), from: zeroes.span.bytes.extracting(first..<zeroes.count))
+        }
     }
 
-    /// Makes everything else durable, then the head.
+    /// Makes everything else durable, then the first sector. Where that fails, the first sector is wiped again.
     public func commit() async throws(BlockError) {
-        try await storage.flush()
         let content = head.withLock { $0 }
         let length = Int(min(headLength, storage.length))
-        try await storage.write(at: 0, from: content.span.bytes.extracting(0..<length))
+        let first = min(length, Int(Self.sectorLength))
+        if first < length {
+            try await storage.write(at: UInt64(first), from: content.span.bytes.extracting(first..<length))
+        }
         try await storage.flush()
+        guard length > 0 else { return }
+        do {
+            try await storage.write(at: 0, from: content.span.bytes.extracting(0..<first))
+            try await storage.flush()
+        } catch {
+            // Nobody knows what is on the disk. As far as it can still be had, it shall not look whole.
+            let zeroes = [UInt8](repeating: 0, count: first)
+            try? await storage.write(at: 0, from: zeroes.span.bytes)
+            try? await storage.flush()
+            throw error
+        }
     }
 
     public var name: String { storage.name }

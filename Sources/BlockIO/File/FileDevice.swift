@@ -14,7 +14,7 @@ public final class FileDevice: StorageDevice {
     public enum Access: Sendable {
         case readOnly
         case readWrite
-        /// Read and write; the file is made where there is none. It is not truncated.
+        /// Read and write; the file is made where there is none. It is not truncated, and no symbolic link is followed.
         case create
     }
 
@@ -51,14 +51,16 @@ public final class FileDevice: StorageDevice {
     ) throws(BlockError) {
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
         var flags = O_NONBLOCK | (access == .readOnly ? O_RDONLY : O_RDWR)
-        if access == .create { flags |= O_CREAT }
+        if access == .create { flags |= O_CREAT | O_NOFOLLOW }
         let descriptor: OwnedDescriptor
         do {
             descriptor = try OwnedDescriptor(opening: path, flags: flags)
         } catch {
-            // A directory refuses to be written before it can be looked at.
-            guard case .system(let failure) = error, failure.errno == .isDirectory else { throw error }
-            throw .notADisk(path: path, kind: .directory)
+            // A directory refuses to be written before it can be looked at, and a socket to be opened.
+            guard case .system(let failure) = error, [.isDirectory, .noSuchAddressOrDevice].contains(failure.errno),
+                let kind = try FileStatus(path: path)?.kind, kind != .regular, kind != .blockDevice
+            else { throw error }
+            throw .notADisk(path: path, kind: kind)
         }
         if let mode {
             let acquired: ImageLock

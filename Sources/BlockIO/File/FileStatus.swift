@@ -7,18 +7,22 @@ import SystemPackage
 public struct FileStatus: Sendable {
     public let identity: FileIdentity
     public let kind: FileKind
+    /// Number of names that the file has.
+    public let linkCount: UInt64
 
-    /// Follows symbolic links; `nil` where the path leads nowhere.
+    /// `nil` where the path leads nowhere.
     ///
+    /// - Parameter followsLink: whether a symbolic link stands for what it leads to, else for itself: `FileKind.other`.
     /// - Throws: `BlockError.system` where that can't be found out.
-    public init?(path: String) throws(BlockError) {
+    public init?(path: String, followsLink: Bool = true) throws(BlockError) {
         var status = stat()
-        guard stat(path, &status) == 0 else {
+        guard (followsLink ? stat(path, &status) : lstat(path, &status)) == 0 else {
             let error = Errno.current
             if error == .noSuchFileOrDirectory { return nil }
             throw .system(SystemCallError(call: "stat", errno: error, path: path))
         }
         identity = FileIdentity(status)
         kind = FileKind(mode: status.st_mode)
+        linkCount = UInt64(status.st_nlink)
     }
 }

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A folder with a small chain of images, where backups of it are disturbed and judged.
+///
+/// The judgement is always the same. A run that says it succeeded has made a target that equals the source. After any
+/// other run the target is as it was, or absent, or refused by QEMU. The source is never touched.
+final class FaultWorkshop: Sendable {
+    let directory: TemporaryDirectory
+    private let sources: [String: [UInt8]]
+    private let emptyImage: [UInt8]
+
+    static let sourceName = "source.qcow2"
+    static let targetName = "target.img"
+    static let partialName = "target.img.partial"
+    static let length = 1 << 20
+
+    init() async throws {
+        directory = try TemporaryDirectory()
+        let base = directory.file("base.qcow2").string
+        let source = directory.file(Self.sourceName).string
+        try await Program.qemuIMG.runSuccessfully(["create", "-q", "-f", "qcow2", base, "\(Self.length)"])
+        try await Program.qemuIO.runSuccessfully(
+            ["-c", "write -P 1 0 192k", "-c", "write -P 2 512k 64k", "-c", "write -P 3 900k 100k", base])
+        try await Program.qemuIMG.runSuccessfully(
+            ["create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", source])
+        try await Program.qemuIO.runSuccessfully(
+            [
+                "-c", "write -P 4 64k 64k", "-c", "write -P 5 300k 4k", "-c", "write -z 512k 64k",
+                "-c", "write -P 6 640k 64k", source,
+            ])
+        try await Program.qemuIMG.runSuccessfully(
+            ["create", "-q", "-f", "qcow2", directory.file("empty.qcow2").string, "\(Self.length)"])
+        sources = [
+            "base.qcow2": try directory.read("base.qcow2"), Self.sourceName: try directory.read(Self.sourceName),
+        ]
+        emptyImage = try directory.read("empty.qcow2")
+    }
+
+    var source: String { directory.file(Self.sourceName).string }
+    var target: String { directory.file(Self.targetName).string }
+    var partial: String { directory.file(Self.partialName).string }
+
+    /// Content of the target's path before a run; `nil` for none.
+    func contentBefore(_ scenario: FaultScenario) -> [UInt8]? {
+        switch scenario.before {
+        case .nothing: nil
+        case .oldImage, .emptyImage: emptyImage
+        case .fullRaw: [UInt8](repeating: 0xEE, count: Self.length)
+        }
+    }
+
+    /// Brings the target's path into the state that the scenario starts from.
+    func prepare(_ scenario: FaultScenario) throws {
+        for name in [Self.targetName, "target.data"].flatMap({ [$0, $0 + ".partial"] }) where directory.exists(name) {
+            try FileManager.default.removeItem(atPath: directory.file(name).string)
+        }
+        if let content = contentBefore(scenario) { try directory.write(content, to: Self.targetName) }
+    }
+
+    /// The command line of a run, without the program.
+    func arguments(_ scenario: FaultScenario, _ more: [String] = []) -> [String] {
+        scenario.arguments + more + [source, target]
+    }
+
+    /// Runs the program as it is.
+    func run(_ scenario: FaultScenario, _ more: [String] = []) async throws -> ProgramResult {
+        try await Program.qcowbackup.run(arguments(scenario, more))
+    }
+
+    /// The calls that change a file or its name, or make that durable.
+    static let changes = "pwrite64,fdatasync,fsync,ftruncate,fallocate,copy_file_range,rename,renameat2"
+
+    /// Starts the program under strace, as the child itself: a signal to the child reaches the program.
+    ///
+    /// - Parameters:
+    ///   - injection: as in strace's `-e inject=...`.
+    ///   - call: the call that the injection is about; it is traced, so that the trace shows whether it happened.
+    func startTraced(
+        _ scenario: FaultScenario, calls: String, inject injection: String?, _ more: [String] = []
+    ) throws -> RunningProgram {
+        let program = try #require(Program.qcowbackup.path)
+        return try Program.strace.start(
+            ["-D", "-f", "-s", "8", "-o", "/dev/stdout", "-e", "trace=\(calls)"]
+                + (injection.map { ["-e", "inject=\($0)"] } ?? []) + [program.string] + arguments(scenario, more))
+    }
+
+    /// What a run left.
+    enum Left: Equatable {
+        case absent
+        case untouched
+        /// Equal to the source, and without an error in its structure.
+        case complete
+        /// No qcow2 image, or a raw file without its first sector.
+        case refused
+        /// Opened by QEMU, and not the source.
+        case wrong(String)
+    }
+
+    func whatIsLeft(_ scenario: FaultScenario) async throws -> Left {
+        guard directory.exists(Self.targetName) else { return .absent }
+        let content = try directory.read(Self.targetName)
+        if content == contentBefore(scenario) { return .untouched }
+        let format = scenario.isRaw ? "raw" : "qcow2"
+        let compared = try await Program.qemuIMG.run(["compare", "-f", "qcow2", "-F", format, source, target])
+        if compared.exitCode == 0 {
+            guard !scenario.isRaw else { return .complete }
+            let checked = try await Program.qemuIMG.run(["check", "-q", "-f", "qcow2", target])
+            return checked.exitCode == 0 ? .complete : .wrong("check: \(checked)")
+        }
+        if scenario.isRaw {
+            return content.prefix(512).allSatisfy { $0 == 0 } ? .refused : .wrong("compare: \(compared)")
+        }
+        let opened = try await Program.qemuIMG.run(["info", "-f", "qcow2", target])
+        return opened.exitCode == 0 ? .wrong("compare: \(compared)") : .refused
+    }
+
+    /// Judges a run by its exit code and by what it left.
+    ///
+    /// - Parameters:
+    ///   - wasKilled: whether the run was ended from outside, without a chance to tidy up.
+    ///   - keepsPartial: whether `--keep-partial` was given.
+    ///   - causes: texts of which the message of a failed run must contain one.
+    func judge(
+        _ scenario: FaultScenario, _ result: ProgramResult, expecting codes: Set<Int32>, wasKilled: Bool = false,
+        keepsPartial: Bool = false, causes: [String] = [], _ context: String
+    ) async throws {
+        let left = try await whatIsLeft(scenario)
+        let comment: Comment = "\(context): \(left), \(result)"
+        #expect(codes.contains(result.exitCode), comment)
+        for (name, bytes) in sources {
+            #expect(try directory.read(name) == bytes, "the source is untouched: \(comment)")
+        }
+        if result.exitCode == 0 {
+            #expect(left == .complete, comment)
+        } else if wasKilled {
+            // The last moment in which a kill can hit is behind the rename.
+            let inPlace = scenario.before == .emptyImage || scenario.before == .fullRaw
+            let allowed: [Left] =
+                (scenario.before == .nothing ? [.absent] : [.untouched]) + [.complete] + (inPlace ? [.refused] : [])
+            #expect(allowed.contains(left), comment)
+        } else {
+            switch scenario.before {
+            case .nothing: #expect(left == .absent, comment)
+            case .oldImage:
+                // Once the name has changed hands the old file can't be had back: only then the new one stays.
+                let isReplaced = result.standardError.contains("making the name durable")
+                #expect(left == (isReplaced ? .complete : .untouched), comment)
+            case .emptyImage, .fullRaw: #expect(left == .untouched || left == .refused, comment)
+            }
+        }
+        if !wasKilled && !(keepsPartial && result.exitCode != 0) {
+            #expect(try !directory.names().contains { $0.hasSuffix(".partial") }, comment)
+        }
+        if result.exitCode == 1 {
+            let lines = result.standardError.split(separator: "\n")
+            #expect(lines.count == 1, "one line: \(comment)")
+            #expect(result.standardError.hasPrefix("qcowbackup: "), comment)
+            #expect(result.standardError.contains(directory.path.string), "names a file: \(comment)")
+            if !causes.isEmpty {
+                #expect(causes.contains { result.standardError.contains($0) }, "names the cause: \(comment)")
+            }
+        }
+    }
+
+    /// A run after one that was killed finds its way, and leaves nothing behind.
+    func judgeNextRun(_ scenario: FaultScenario, _ context: String) async throws {
+        var next = scenario
+        if scenario.before == .nothing, directory.exists(Self.targetName) {
+            next = FaultScenario(
+                name: scenario.name, arguments: scenario.arguments + ["--force"], before: .nothing,
+                isRaw: scenario.isRaw)
+        }
+        if scenario.before == .emptyImage {
+            // What was being written into no longer is an image.
+            next = FaultScenario(name: scenario.name, arguments: ["--force"], before: .nothing)
+        }
+        let result = try await run(next)
+        try await judge(next, result, expecting: [0], "\(context), the next run")
+    }
+}
+
+extension FaultWorkshop.Left: CustomStringConvertible {
+    var description: String {
+        switch self {
+        case .absent: "absent"
+        case .untouched: "untouched"
+        case .complete: "complete"
+        case .refused: "refused"
+        case .wrong(let reason): "opened and WRONG (\(reason))"
+        }
+    }
+}
+
+/// Conditions of the tests.
+enum FaultTestNeeds {
+    static let all = [Program.qemuIMG, .qemuIO, .strace, .qcowbackup].allSatisfy(\.isInstalled)
+    /// Every place instead of a sample.
+    static let isHeavy = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"
+    static let comment: Comment = "needs qemu-img, qemu-io, strace and the program"
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+/// The program ended by a signal at every place that changes a file (a sample of them where tests are to be quick).
+@Suite("Signals at any moment", .enabled(if: FaultTestNeeds.all, FaultTestNeeds.comment))
+struct KillTests {
+    private static let calls = FaultWorkshop.changes.split(separator: ",").map(String.init) + ["pread64"]
+    private static let mostCalls = 60
+
+    /// Call names and numbers to try.
+    private func places(_ random: inout SeededRandom) -> [(call: String, numbers: [Int])] {
+        Self.calls.map { call in
+            guard !FaultTestNeeds.isHeavy else { return (call, Array(1...Self.mostCalls)) }
+            return (call, [Int.random(in: 1...Int.random(in: 1...6, using: &random), using: &random)])
+        }
+    }
+
+    @Test("killed at any moment: nothing that looks whole, and the next run succeeds", arguments: FaultScenario.all)
+    func kill(_ scenario: FaultScenario) async throws {
+        let workshop = try await FaultWorkshop()
+        var random = SeededRandom(seed: 0x9111 + UInt64(scenario.name.count))
+        var hits = 0
+        for (call, numbers) in places(&random) {
+            for number in numbers {
+                try workshop.prepare(scenario)
+                let running = try workshop.startTraced(
+                    scenario, calls: call, inject: "\(call):signal=KILL:when=\(number)", ["--quiet"])
+                let result = try await running.wait()
+                let context = "\(scenario.name), killed at \(call) number \(number)"
+                try await workshop.judge(scenario, result, expecting: [0, 128 + SIGKILL], wasKilled: true, context)
+                guard result.exitCode != 0 else { break }
+                hits += 1
+                try await workshop.judgeNextRun(scenario, context)
+            }
+        }
+        #expect(hits > 0, "at least one run was killed")
+    }
+
+    @Test(
+        "asked to end at any moment: tidied up, and the exit code names the signal", arguments: FaultScenario.all,
+        [SIGINT, SIGTERM])
+    func stop(_ scenario: FaultScenario, _ signal: Int32) async throws {
+        let workshop = try await FaultWorkshop()
+        var random = SeededRandom(seed: 0x7E97 + UInt64(scenario.name.count) + UInt64(signal))
+        var hits = 0
+        for (call, numbers) in places(&random) {
+            for number in numbers {
+                try workshop.prepare(scenario)
+                // The run stands still at the place, gets the signal, and goes on.
+                let running = try workshop.startTraced(
+                    scenario, calls: call, inject: "\(call):signal=STOP:when=\(number)", ["--quiet"])
+                let context = "\(scenario.name), signal \(signal) at \(call) number \(number)"
+                do {
+                    try await running.waitForOutput("--- stopped by SIGSTOP ---")
+                } catch .ended(_, _, let result) {
+                    try await workshop.judge(scenario, result, expecting: [0], context)
+                    break
+                }
+                hits += 1
+                running.signal(signal)
+                running.signal(SIGCONT)
+                let result = try await running.wait()
+                // A run that has copied everything may go on to its end.
+                try await workshop.judge(scenario, result, expecting: [0, 128 + signal], context)
+            }
+        }
+        #expect(hits > 0, "at least one run was stopped")
+    }
+}
