@@ -68,13 +68,18 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
             swiftSettings: settings),
+        .target(
+            name: "FormatTestSupport", dependencies: ["BlockIO", "Qcow2Format", "TestSupport", system],
+            path: "Tests/FormatTestSupport", swiftSettings: settings),
         tests("BinaryCodingTests", ["BinaryCoding", "TestSupport"]),
         tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
         tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),
-        tests("Qcow2FormatTests", ["BinaryCoding", "BlockIO", "CZlib", "CZstd", "Qcow2Format", "TestSupport", system]),
+        tests(
+            "Qcow2FormatTests",
+            ["BinaryCoding", "BlockIO", "CZlib", "CZstd", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
         tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
         tests("BackupServiceTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", system]),
         tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "qcowbackup", arguments]),
-        tests("InteropTests", ["BlockIO", "Qcow2Format", "TestSupport", system]),
+        tests("InteropTests", ["BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]
 )

@@ -2,15 +2,20 @@
 
 /// Keeps requests that touch the same bytes apart, and lets all others pass each other.
 ///
-/// A request waits until no range that was taken before it overlaps its own. Requests that overlap are served in order
-/// of arrival.
+/// A request waits until no range that was taken before it overlaps its own, unless both are shared. Requests that
+/// overlap are served in order of arrival.
 public final class RangeLock: Sendable {
     private struct Request {
         let id: UInt64
         let range: Range<UInt64>
+        let isShared: Bool
         /// Requests before this one that overlap it and are not done.
         var blockers: Int
         var continuation: CheckedContinuation<Void, Never>?
+
+        func excludes(_ other: Range<UInt64>, isShared otherIsShared: Bool) -> Bool {
+            !(isShared && otherIsShared) && range.overlaps(other)
+        }
     }
 
     private struct State {
@@ -32,12 +37,16 @@ public final class RangeLock: Sendable {
         return try await body()
     }
 
-    private func acquire(_ range: Range<UInt64>) async -> UInt64 {
+    /// Waits for the bytes of `range`.
+    ///
+    /// - Parameter isShared: whether others that share may hold them at the same time.
+    /// - Returns: what `release` wants.
+    public func acquire(_ range: Range<UInt64>, isShared: Bool = false) async -> UInt64 {
         let (id, mustWait) = state.withLock { state in
             let id = state.nextID
             state.nextID += 1
-            let blockers = state.requests.count { $0.range.overlaps(range) }
-            state.requests.append(Request(id: id, range: range, blockers: blockers))
+            let blockers = state.requests.count { $0.excludes(range, isShared: isShared) }
+            state.requests.append(Request(id: id, range: range, isShared: isShared, blockers: blockers))
             return (id, blockers > 0)
         }
         guard mustWait else { return id }
@@ -54,13 +63,15 @@ public final class RangeLock: Sendable {
         return id
     }
 
-    private func release(_ id: UInt64) {
+    /// Lets go of what `acquire` waited for.
+    public func release(_ id: UInt64) {
         let freed = state.withLock { state in
             let index = state.requests.firstIndex { $0.id == id }!
-            let range = state.requests.remove(at: index).range
+            let request = state.requests.remove(at: index)
             var freed: [CheckedContinuation<Void, Never>] = []
             // Only requests that came later were waiting for this one.
-            for later in index..<state.requests.count where state.requests[later].range.overlaps(range) {
+            for later in index..<state.requests.count
+            where state.requests[later].excludes(request.range, isShared: request.isShared) {
                 state.requests[later].blockers -= 1
                 if state.requests[later].blockers == 0, let continuation = state.requests[later].continuation {
                     freed.append(continuation)

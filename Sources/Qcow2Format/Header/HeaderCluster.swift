@@ -8,13 +8,18 @@ import BinaryCoding
 struct HeaderCluster: Sendable, Equatable {
     var header: Qcow2Header
     var extensions: [HeaderExtension]
+    /// The backing file's name as stored; empty for none. Bytes, because file names need not be text.
+    private var backingFileNameBytes: [UInt8]
+
     /// As stored: a path, relative to the image's folder, or a `json:` description.
-    var backingFileName: String?
+    var backingFileName: String? {
+        backingFileNameBytes.isEmpty ? nil : String(decoding: backingFileNameBytes, as: UTF8.self)
+    }
 
     init(header: Qcow2Header, extensions: [HeaderExtension] = [], backingFileName: String? = nil) {
         self.header = header
         self.extensions = extensions
-        self.backingFileName = backingFileName
+        backingFileNameBytes = Array((backingFileName ?? "").utf8)
     }
 
     /// Decodes the first cluster.
@@ -26,7 +31,7 @@ struct HeaderCluster: Sendable, Equatable {
         let clusterLength = UInt64(1) << UInt64(header.clusterBits)
         let available = min(clusterLength, UInt64(bytes.byteCount))
         extensions = []
-        backingFileName = nil
+        backingFileNameBytes = []
 
         var end = available
         if header.backingFileOffset != 0 {
@@ -47,9 +52,8 @@ struct HeaderCluster: Sendable, Equatable {
         try decodeExtensions(in: bytes, upTo: end)
         do {
             if header.backingFileOffset != 0, header.backingFileLength > 0 {
-                let name = try bytes.bytes(
+                backingFileNameBytes = try bytes.bytes(
                     at: Int(header.backingFileOffset), count: Int(header.backingFileLength))
-                backingFileName = String(decoding: name, as: UTF8.self)
             }
         } catch {
             throw .truncatedHeader(length: available)
@@ -99,7 +103,7 @@ struct HeaderCluster: Sendable, Equatable {
         }
         // End of the extensions: type 0, length 0.
         rest.appendBigEndian(UInt64(0))
-        let name = Array((backingFileName ?? "").utf8)
+        let name = backingFileNameBytes
         if name.isEmpty {
             header.backingFileOffset = 0
             header.backingFileLength = 0

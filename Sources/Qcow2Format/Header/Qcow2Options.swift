@@ -32,6 +32,7 @@ public struct Qcow2Options: Sendable, Equatable {
 
     /// Checks that the options go together.
     func validate() throws(Qcow2Error.Problem) {
+        guard version == 2 || version == 3 else { throw .option(name: "compat", rule: "it is 0.10 or 1.1") }
         guard ClusterGeometry.clusterBitsRange.contains(clusterBits) else {
             throw .option(name: "cluster_size", rule: "it is a power of two from 512 to 2M")
         }

@@ -44,7 +44,7 @@ extension Qcow2Image {
         let start = run.guest.bytes
         guard start < backing.length else {
             // Past its end a backing file reads as zeroes.
-            return BlockExtent(length: run.length, isAllocated: false, readsAsZero: true)
+            return BlockExtent(length: run.length, isAllocated: false, readsAsZero: true, depth: 1)
         }
         var extent = try await backing.blockStatus(
             at: start, length: min(run.length, backing.length - start), in: .chain)

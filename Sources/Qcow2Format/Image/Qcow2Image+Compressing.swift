@@ -135,14 +135,24 @@ extension Qcow2Image {
         _ lengths: [Int], at offsets: [HostOffset], from start: UInt64
     ) async throws(BlockError) {
         var guest = GuestOffset(start)
-        for (length, offset) in zip(lengths, offsets) {
-            let table = try await metadata.writableL2Table(of: guest)
-            let old = try await metadata.entry(of: guest, in: table)
-            let descriptor = CompressedClusterDescriptor(offset: offset, storedLength: UInt64(length))
-            try await metadata.setEntry(
-                .init(entry: L2Entry(descriptor, clusterBits: geometry.clusterBits)), of: guest, in: table)
-            try await metadata.release(old)
-            guest.bytes += geometry.clusterLength
+        // Streams that an entry leads to.
+        var linked = 0
+        do throws(BlockError) {
+            for (length, offset) in zip(lengths, offsets) {
+                let table = try await metadata.writableL2Table(of: guest)
+                let old = try await metadata.entry(of: guest, in: table)
+                let descriptor = CompressedClusterDescriptor(offset: offset, storedLength: UInt64(length))
+                try await metadata.setEntry(
+                    .init(entry: L2Entry(descriptor, clusterBits: geometry.clusterBits)), of: guest, in: table)
+                linked += 1
+                try await metadata.release(old)
+                guest.bytes += geometry.clusterLength
+            }
+        } catch {
+            for index in linked..<lengths.count {
+                try await metadata.release(offset: offsets[index].bytes, length: UInt64(lengths[index]))
+            }
+            throw error
         }
     }
 }

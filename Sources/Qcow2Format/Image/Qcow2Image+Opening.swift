@@ -95,6 +95,7 @@ public struct Qcow2File: Sendable {
         forWriting: Bool = false, compression: CompressionSettings? = nil
     ) async throws(BlockError) -> Qcow2Image {
         if forWriting { try checkWritable() }
+        if forWriting, snapshot != nil { throw failure(.notWritable(reason: "snapshots can only be read")) }
         let (snapshots, snapshotsLength) = try await snapshotTable(isWanted: snapshot != nil || forWriting)
         var l1Offset = header.header.l1TableOffset
         var l1Count = UInt64(header.header.l1Size)
@@ -117,6 +118,7 @@ public struct Qcow2File: Sendable {
         ]
         tables += snapshots.map { ($0.l1TableOffset, UInt64($0.l1Size) * 8) }
         let metadata = try metadataClusters(tables, l1: l1, refcountTable: refcountTable)
+        if forWriting { try checkRefcountBlocks(refcountTable, tables: tables) }
         let state = Qcow2Metadata(
             file: file, layout: layout, header: header, l1: l1, refcountTable: refcountTable, metadata: metadata)
         if forWriting { prepareForWriting(state) }
@@ -230,6 +232,34 @@ public struct Qcow2File: Sendable {
         if header.data(of: HeaderExtension.bitmaps) != nil {
             throw failure(
                 .notWritable(reason: "its dirty bitmaps would miss the changes; remove them first (qemu-img bitmap)"))
+        }
+        // The header is written last: what can't be written then is better known now.
+        do throws(Qcow2Error.Problem) {
+            _ = try header.encoded()
+        } catch {
+            throw failure(error)
+        }
+    }
+
+    /// Refuses refcount blocks that can't be relied on: whoever looks for free clusters would never find an end, or take
+    /// clusters that are in use.
+    private func checkRefcountBlocks(
+        _ refcountTable: [UInt64], tables: [(offset: UInt64, length: UInt64)]
+    ) throws(BlockError) {
+        let clusterLength = layout.geometry.clusterLength
+        let fixed = MetadataClusters(clusterBits: layout.geometry.clusterBits, ranges: tables)
+        let blocks = refcountTable.filter { $0 != 0 }.sorted()
+        for (index, offset) in blocks.enumerated() {
+            do throws(Qcow2Error.Problem) {
+                try ImageLayout.checkTable(
+                    .refcountBlock, offset: offset, length: clusterLength, clusterLength: clusterLength,
+                    fileLength: file.length)
+            } catch {
+                throw failure(error)
+            }
+            guard fixed.firstOverlap(offset: offset, length: clusterLength) == nil,
+                index == 0 || blocks[index - 1] != offset
+            else { throw failure(.overlaps(.refcountBlock, offset: offset)) }
         }
     }
 

@@ -7,6 +7,17 @@ extension Qcow2Image {
     public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         let count = buffer.byteCount
         try checkRange(at: offset, length: UInt64(count))
+        guard count > 0 else { return }
+        // A write to another part of a cluster may move it and leave its old place to whoever writes next.
+        let ticket =
+            isWritable ? await writes.acquire(clusters(at: offset, length: UInt64(count)), isShared: true) : nil
+        defer { if let ticket { writes.release(ticket) } }
+        try await readData(at: offset, into: &buffer)
+    }
+
+    /// Reads while the range's clusters are locked, or can't change.
+    func readData(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+        let count = buffer.byteCount
         var done = 0
         while done < count {
             let runs = try await metadata.runs(

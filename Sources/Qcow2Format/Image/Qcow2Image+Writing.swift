@@ -72,12 +72,16 @@ extension Qcow2Image {
     ///   - host: where the guest byte `anchor` goes.
     private func fill(_ range: Range<UInt64>, placed host: HostOffset, of anchor: UInt64) async throws(BlockError) {
         guard !range.isEmpty else { return }
+        // A data file ends with the disk; the image file goes on to the cluster's end.
+        let end = dataFile == nil ? range.upperBound : min(range.upperBound, length)
+        guard range.lowerBound < end else { return }
+        let range = range.lowerBound..<end
         var buffer = AlignedBuffer(count: range.count)
         // Behind the disk's end there is nothing to show.
         let visible = range.lowerBound < length ? Int(min(range.upperBound, length) - range.lowerBound) : 0
         if visible > 0 {
             var bytes = buffer.mutablePrefix(visible)
-            try await read(at: range.lowerBound, into: &bytes)
+            try await readData(at: range.lowerBound, into: &bytes)
         }
         if visible < range.count {
             var rest = buffer.mutableSlice(visible..<range.count)
@@ -192,29 +196,41 @@ extension Qcow2Image {
 
     /// Lets the L2 entries lead to what has been written.
     private func link(_ place: Placement, at start: UInt64) async throws(BlockError) {
-        let table = try await metadata.writableL2Table(of: GuestOffset(start))
         let clusterLength = geometry.clusterLength
         var cluster = start.alignedDown(to: clusterLength)
         let firstHost = place.host.bytes - (start - cluster)
         let firstCluster = cluster
-        while cluster < start + place.length {
-            let old = try await metadata.entry(of: GuestOffset(cluster), in: table)
-            let covered = max(cluster, place.filled.lowerBound)..<min(cluster + clusterLength, place.filled.upperBound)
-            var new = Qcow2Metadata.Entry(
-                entry: L2Entry(cluster: HostOffset(firstHost + cluster - firstCluster)), bitmap: old.bitmap)
-            if geometry.hasSubclusters {
-                new.bitmap.setAllocated(units(covered))
+        // Clusters before this one have been linked.
+        var linkedEnd = cluster
+        do throws(BlockError) {
+            let table = try await metadata.writableL2Table(of: GuestOffset(start))
+            while cluster < start + place.length {
+                let old = try await metadata.entry(of: GuestOffset(cluster), in: table)
+                let covered =
+                    max(cluster, place.filled.lowerBound)..<min(cluster + clusterLength, place.filled.upperBound)
+                var new = Qcow2Metadata.Entry(
+                    entry: L2Entry(cluster: HostOffset(firstHost + cluster - firstCluster)), bitmap: old.bitmap)
+                if geometry.hasSubclusters {
+                    new.bitmap.setAllocated(units(covered))
+                }
+                try await metadata.setEntry(new, of: GuestOffset(cluster), in: table)
+                cluster += clusterLength
+                linkedEnd = cluster
+                if place.isNew { try await metadata.release(old) }
             }
-            try await metadata.setEntry(new, of: GuestOffset(cluster), in: table)
-            if place.isNew { try await metadata.release(old) }
-            cluster += clusterLength
+        } catch {
+            let rest = start + place.length
+            if place.isNew, dataFile == nil, linkedEnd < rest {
+                try await metadata.release(offset: firstHost + linkedEnd - firstCluster, length: rest - linkedEnd)
+            }
+            throw error
         }
     }
 
     public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
         try checkWrite(at: offset, length: length)
         let clusterLength = geometry.clusterLength
-        // A last cluster may be cut short by the disk's end: what lies behind it in the file is never shown.
+        // A last cluster may be cut short by the disk's end.
         guard offset.isAligned(to: clusterLength),
             length.isAligned(to: clusterLength) || offset + length == self.length
         else { throw .unsupported(operation: "copy offload of parts of clusters", device: name) }
@@ -228,6 +244,8 @@ extension Qcow2Image {
                 let from = StorageLocation(device: source.device, offset: source.offset + done)
                 do throws(BlockError) {
                     try await storage.copyRange(from: from, to: place.host.bytes, length: place.length)
+                    // Behind the disk's end, where a disk that is enlarged later must show zeroes.
+                    try await fill(start + place.length..<place.filled.upperBound, placed: place.host, of: start)
                 } catch {
                     try await abandon(place)
                     throw error

@@ -16,6 +16,9 @@ extension Qcow2Image {
         try await writeZeroes(at: offset, length: length)
     }
 
+    /// Whether something may show through what is unallocated. The image's word counts, not what was opened with it.
+    private var hasBacking: Bool { capabilities.hasBackingFile || backing != nil }
+
     /// Zeroes while the range's clusters are locked.
     private func zero(_ range: Range<UInt64>) async throws(BlockError) {
         let unit = geometry.unitLength
@@ -64,25 +67,28 @@ extension Qcow2Image {
         let guest = GuestOffset(range.lowerBound)
         let nextTable = (range.lowerBound >> UInt64(geometry.l2CoverageBits) + 1) << UInt64(geometry.l2CoverageBits)
         let end = min(nextTable == 0 ? .max : nextTable, range.upperBound)
-        if try metadata.l2Table(of: guest) == nil {
-            // Nothing shows through where nothing is.
-            if backing == nil { return (end, false) }
+        if hasBacking {
             if metadata.layout.version < 3 { return (end, true) }
-        } else if backing != nil, metadata.layout.version < 3 {
-            return (end, true)
+        } else if try metadata.l2Table(of: guest) == nil {
+            // Nothing shows through where nothing is.
+            return (end, false)
         }
         let table = try await metadata.writableL2Table(of: guest)
         var position = range.lowerBound
         while position < end {
             let cluster = position.alignedDown(to: geometry.clusterLength)
             let clusterEnd = min(cluster + geometry.clusterLength, end)
-            try await zeroCluster(position..<clusterEnd, in: table)
+            guard try await zeroCluster(position..<clusterEnd, in: table) else {
+                // What lies before it is done.
+                return position > range.lowerBound ? (position, false) : (clusterEnd, true)
+            }
             position = clusterEnd
         }
         return (end, false)
     }
 
-    private func zeroCluster(_ range: Range<UInt64>, in table: HostOffset) async throws(BlockError) {
+    /// - Returns: whether that could be done; a part of a compressed cluster needs zeroes as data.
+    private func zeroCluster(_ range: Range<UInt64>, in table: HostOffset) async throws(BlockError) -> Bool {
         let cluster = GuestOffset(range.lowerBound.alignedDown(to: geometry.clusterLength))
         let old = try await metadata.entry(of: cluster, in: table)
         let isWhole =
@@ -93,49 +99,27 @@ extension Qcow2Image {
             new = wholeZeroEntry(old)
         } else {
             // Parts of a cluster are units of their own only with subclusters.
-            if old.entry.isCompressed {
-                let zeroes = [UInt8](repeating: 0, count: range.count)
-                return try await rewriteCompressed(at: range.lowerBound, from: zeroes, in: table, old: old)
-            }
+            if old.entry.isCompressed { return false }
             new = old
             let first = Int(range.lowerBound - cluster.bytes) >> geometry.unitBits
             let last = Int(range.upperBound - 1 - cluster.bytes) >> geometry.unitBits
-            if backing == nil, old.entry.hostOffset.bytes == 0 {
+            if !hasBacking, old.entry.hostOffset.bytes == 0 {
                 new.bitmap.setUnallocated(first..<last + 1)
             } else {
                 new.bitmap.setZero(first..<last + 1)
             }
         }
-        guard new != old else { return }
+        guard new != old else { return true }
         try await metadata.setEntry(new, of: cluster, in: table)
         if isWhole { try await metadata.release(old) }
+        return true
     }
 
     /// The entry of a cluster that reads as zeroes and takes no room.
     private func wholeZeroEntry(_ old: Qcow2Metadata.Entry) -> Qcow2Metadata.Entry {
-        if old == .unallocated, backing == nil { return old }
+        if old == .unallocated, !hasBacking { return old }
         if geometry.hasSubclusters { return .init(entry: .unallocated, bitmap: .allZero) }
         // Version 2 has no zero clusters, and gets here without a backing file only.
         return metadata.layout.version < 3 ? .unallocated : .init(entry: .zero)
-    }
-
-    /// Stores a compressed cluster plain, with some of its bytes zeroed; called with `changes` held.
-    private func rewriteCompressed(
-        at start: UInt64, from zeroes: [UInt8], in table: HostOffset, old: Qcow2Metadata.Entry
-    ) async throws(BlockError) {
-        let cluster = start.alignedDown(to: geometry.clusterLength)
-        let visible = Int(min(geometry.clusterLength, length - cluster))
-        var buffer = AlignedBuffer(count: Int(geometry.clusterLength))
-        var bytes = buffer.mutableBytes
-        bytes.clear()
-        var shown = buffer.mutablePrefix(visible)
-        try await read(at: cluster, into: &shown)
-        var target = buffer.mutableBytes
-        target.copy(zeroes.span.bytes, at: Int(start - cluster))
-        let host = HostOffset(try await metadata.allocate(exactly: 1) << UInt64(geometry.clusterBits))
-        try await file.write(at: host.bytes, from: buffer.bytes)
-        try await metadata.setEntry(
-            .init(entry: L2Entry(cluster: host), bitmap: .allAllocated), of: GuestOffset(cluster), in: table)
-        try await metadata.release(old)
     }
 }

@@ -9,6 +9,7 @@ extension Qcow2Metadata {
     ///
     /// Refcounts go first and the header last, each behind what it leads to.
     func writeBack() async throws(BlockError) {
+        try await dropUndropped()
         let dirty = state.withLock { $0.cache.dirtyOffsets() }
         let blocks = refcountBlockOffsets()
         let isRefcounts = { (offset: UInt64) in
@@ -66,8 +67,12 @@ extension Qcow2Metadata {
     ///
     /// - Parameter length: bytes that the file had when it was opened; it never gets shorter than that.
     func trim(to length: UInt64) async throws(BlockError) {
-        let end = state.withLock { $0.endCluster } << UInt64(geometry.clusterBits)
-        let wanted = max(end, length)
+        let bits = UInt64(geometry.clusterBits)
+        let lowest = length.dividedRoundingUp(by: geometry.clusterLength)
+        var end = state.withLock { $0.endCluster }
+        // Clusters at the end may have been given back.
+        while end > lowest, try await refcount(of: end - 1) == 0 { end -= 1 }
+        let wanted = max(end << bits, length)
         if file.length > wanted {
             try await file.resize(to: wanted)
         }

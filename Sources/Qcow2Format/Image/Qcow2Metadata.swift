@@ -21,6 +21,8 @@ final class Qcow2Metadata: Sendable {
         var firstFreeCluster: UInt64 = 0
         /// First cluster behind all that are in use.
         var endCluster: UInt64 = 0
+        /// Clusters of which a reference could not be dropped yet, because the file failed.
+        var undropped: [ClosedRange<UInt64>] = []
         /// First byte behind the compressed data written last, in a cluster that has room for more; 0 for none.
         var compressedEnd: UInt64 = 0
         /// Refcount of the cluster that `compressedEnd` lies in.

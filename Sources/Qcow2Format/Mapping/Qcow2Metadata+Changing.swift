@@ -27,14 +27,19 @@ extension Qcow2Metadata {
         let old = try checkedTable(entry, index: index)
         if let old, entry.isCopied { return old }
         let new = HostOffset(try await allocate(exactly: 1) << UInt64(geometry.clusterBits))
-        if let old {
-            // A snapshot uses the table too.
-            for inside in stride(from: 0, to: geometry.clusterLength, by: Int(pieceLength)) {
-                let bytes = try await loadPiece(at: old.bytes + inside, of: .l2Table)
-                try await insertPiece(bytes, at: new.bytes + inside, isDirty: true)
+        do throws(BlockError) {
+            if let old {
+                // A snapshot uses the table too.
+                for inside in stride(from: 0, to: geometry.clusterLength, by: Int(pieceLength)) {
+                    let bytes = try await loadPiece(at: old.bytes + inside, of: .l2Table)
+                    try await insertPiece(bytes, at: new.bytes + inside, isDirty: true)
+                }
+            } else {
+                try await insertZeroTable(at: new)
             }
-        } else {
-            try await insertZeroTable(at: new)
+        } catch {
+            try await release(offset: new.bytes, length: geometry.clusterLength)
+            throw error
         }
         state.withLock { state in
             state.l1[index] = L1Entry(l2Table: new).rawValue

@@ -58,6 +58,13 @@ struct TableCache: Sendable {
         pieces[offset] = nil
     }
 
+    /// Forgets what was stored in a cluster.
+    mutating func remove(in cluster: Range<UInt64>, pieceLength: UInt64) {
+        for offset in stride(from: cluster.lowerBound, to: cluster.upperBound, by: Int(pieceLength)) {
+            pieces[offset] = nil
+        }
+    }
+
     mutating func insert(_ bytes: [UInt8], at offset: UInt64, isDirty: Bool) {
         clock += 1
         pieces[offset] = Piece(bytes: bytes, isDirty: isDirty, lastUse: clock)

@@ -16,6 +16,7 @@ extension Qcow2Metadata {
     /// - Returns: at least one cluster and at most `count`.
     func allocate(atMost count: UInt64) async throws(BlockError) -> Range<UInt64> {
         let clusters = try await findFree(atMost: count)
+        try await take(clusters)
         try await occupy(clusters)
         return clusters
     }
@@ -23,30 +24,22 @@ extension Qcow2Metadata {
     /// Allocates exactly this many clusters that follow each other, and returns the first.
     func allocate(exactly count: UInt64) async throws(BlockError) -> UInt64 {
         let first = try await findFree(exactly: count)
+        try await take(first..<first + count)
         try await occupy(first..<first + count)
         return first
     }
 
-    private func occupy(_ clusters: Range<UInt64>) async throws(BlockError) {
-        try take(clusters)
-        try await setRefcounts(of: clusters, to: 1)
-        try await extendFile()
-    }
-
-    /// Keeps later searches away from clusters that are free still but promised.
-    func take(_ clusters: Range<UInt64>) throws(BlockError) {
+    /// Keeps later searches away from clusters that are free still but promised, and makes the file long enough for
+    /// them.
+    func take(_ clusters: Range<UInt64>) async throws(BlockError) {
         guard clusters.upperBound <= Qcow2Limits.hostOffset >> UInt64(geometry.clusterBits) else {
             throw failure(.tooLarge(what: "the image file", limit: "offsets end at 2^56"))
         }
-        state.withLock { state in
-            state.firstFreeCluster = clusters.upperBound
-            state.endCluster = max(state.endCluster, clusters.upperBound)
-        }
+        try await extendFile(to: clusters.upperBound << UInt64(geometry.clusterBits))
+        state.withLock { $0.firstFreeCluster = clusters.upperBound }
     }
 
-    /// Makes the file long enough for all clusters in use.
-    func extendFile() async throws(BlockError) {
-        let needed = state.withLock { $0.endCluster } << UInt64(geometry.clusterBits)
+    private func extendFile(to needed: UInt64) async throws(BlockError) {
         guard needed > file.length else { return }
         do {
             try await file.resize(to: needed.alignedUp(to: Self.growthStep) ?? needed)
@@ -61,37 +54,35 @@ extension Qcow2Metadata {
     ///
     /// - Complexity: O(n) in the clusters in use behind the first free one.
     func findFree(atMost count: UInt64) async throws(BlockError) -> Range<UInt64> {
-        var next = state.withLock { $0.firstFreeCluster }
-        while true {
-            if let free = try await freeClusters(from: next, atMost: count).nonEmpty { return free }
-            next += 1
-        }
+        let first = try await firstFree(from: state.withLock { $0.firstFreeCluster })
+        return first..<(try await firstUsed(in: first..<first + count) ?? first + count)
     }
 
     /// The first cluster of `count` free ones that follow each other.
     func findFree(exactly count: UInt64) async throws(BlockError) -> UInt64 {
         var next = state.withLock { $0.firstFreeCluster }
         while true {
-            let free = try await freeClusters(from: next, atMost: count)
-            if UInt64(free.count) == count { return free.lowerBound }
-            next = free.upperBound + 1
+            let first = try await firstFree(from: next)
+            guard let used = try await firstUsed(in: first..<first + count) else { return first }
+            next = used
         }
     }
 
-    /// The clusters from `start` on up to the first that is in use: none, or as many as `count`.
-    private func freeClusters(from start: UInt64, atMost count: UInt64) async throws(BlockError) -> Range<UInt64> {
-        var end = start
-        while end < start + count {
-            guard try await refcount(of: end) == 0, !isOldMetadata(end) else { break }
-            end += 1
-        }
-        return start..<end
+    /// Makes clusters free that were promised and not used.
+    private func untake(_ clusters: Range<UInt64>) {
+        guard !clusters.isEmpty else { return }
+        state.withLock { $0.firstFreeCluster = min($0.firstFreeCluster, clusters.lowerBound) }
     }
 
-    /// Whether the cluster held metadata when the image was opened. It is not used again as long as the image is open,
-    /// so that an entry that leads there stays recognisable as corrupt.
-    private func isOldMetadata(_ cluster: UInt64) -> Bool {
-        decoder.metadata.firstOverlap(offset: cluster << UInt64(geometry.clusterBits), length: 1) != nil
+    /// Streams that are being placed.
+    private struct Placing {
+        var offsets: [HostOffset] = []
+        /// Where the next stream goes, if the cluster there can be shared; 0 for nowhere.
+        var position: UInt64
+        /// Refcount of the cluster that `position` lies in.
+        var references: UInt64
+        /// Clusters behind the one at hand that are taken but hold nothing yet.
+        var fresh: Range<UInt64> = 0..<0
     }
 
     /// Places compressed clusters one behind the other, and takes a reference to each host cluster that they touch.
@@ -99,67 +90,80 @@ extension Qcow2Metadata {
     /// - Parameter lengths: bytes of each, at most a cluster.
     /// - Returns: where each one starts. They ascend, and those that follow each other directly may be written as one.
     func allocateCompressed(_ lengths: [Int]) async throws(BlockError) -> [HostOffset] {
-        let bits = UInt64(geometry.clusterBits)
-        let total = lengths.reduce(0) { $0 + UInt64($1) }
-        var offsets: [HostOffset] = []
-        offsets.reserveCapacity(lengths.count)
-        var (position, references) = state.withLock { ($0.compressedEnd, $0.compressedRefcount) }
+        let (position, references) = state.withLock { ($0.compressedEnd, $0.compressedRefcount) }
         // What is written together starts where the disk takes it directly; what lies before stays unused.
-        position = position.alignedUp(to: min(file.preferredAlignment, geometry.clusterLength)) ?? 0
-        // Clusters behind the one at hand that are taken but hold nothing yet; from `fresh.lowerBound` on.
-        var fresh: Range<UInt64> = 0..<0
-        var rest = total
-        for length in lengths {
-            let length = UInt64(length)
-            if position & (geometry.clusterLength - 1) != 0, references >= layout.refcounts.maximum {
-                // The cluster can't be shared any further.
-                position = fresh.isEmpty ? 0 : fresh.lowerBound << bits
+        let start = position.alignedUp(to: min(file.preferredAlignment, geometry.clusterLength)) ?? 0
+        var placing = Placing(position: start, references: references)
+        placing.offsets.reserveCapacity(lengths.count)
+        do throws(BlockError) {
+            var rest = lengths.reduce(0) { $0 + UInt64($1) }
+            for length in lengths {
+                try await place(UInt64(length), of: rest, in: &placing)
+                rest -= UInt64(length)
             }
-            let isFull = position & (geometry.clusterLength - 1) == 0
-            let end = position + length
-            let needsNext = isFull ? 1 : (end - 1) >> bits > position >> bits ? 1 : 0
-            if needsNext == 1, fresh.isEmpty {
-                let wanted = rest.dividedRoundingUp(by: geometry.clusterLength) + 1
-                let found = try await findFree(atMost: wanted)
-                // What lies in the way of going on behind the last byte makes us start afresh.
-                if isFull || found.lowerBound != position >> bits + 1 { position = found.lowerBound << bits }
-                fresh = found
-                try take(found)
+        } catch {
+            // What was placed before is not going to be used.
+            untake(placing.fresh)
+            for (offset, length) in zip(placing.offsets, lengths) {
+                try await release(offset: offset.bytes, length: UInt64(length))
             }
-            offsets.append(HostOffset(position))
-            (position, references) = try await refer(to: position, length: length, references, fresh: &fresh)
-            rest -= length
+            throw error
         }
+        untake(placing.fresh)
         state.withLock { state in
-            // Unused ones were only promised.
-            if !fresh.isEmpty { state.firstFreeCluster = min(state.firstFreeCluster, fresh.lowerBound) }
-            state.compressedEnd = position & (geometry.clusterLength - 1) == 0 ? 0 : position
-            state.compressedRefcount = references
+            state.compressedEnd = isClusterStart(placing.position) ? 0 : placing.position
+            state.compressedRefcount = placing.references
         }
-        try await extendFile()
-        return offsets
+        return placing.offsets
     }
 
-    /// Takes references for one compressed cluster; returns the byte behind it and the refcount of that byte's cluster.
-    private func refer(
-        to position: UInt64, length: UInt64, _ references: UInt64, fresh: inout Range<UInt64>
-    ) async throws(BlockError) -> (UInt64, UInt64) {
+    private func isClusterStart(_ position: UInt64) -> Bool { position & (geometry.clusterLength - 1) == 0 }
+
+    /// Places one stream.
+    ///
+    /// - Parameter rest: bytes of this stream and all that follow.
+    private func place(_ length: UInt64, of rest: UInt64, in placing: inout Placing) async throws(BlockError) {
         let bits = UInt64(geometry.clusterBits)
-        var references = references
-        for cluster in position >> bits...(position + length - 1) >> bits {
-            if fresh.contains(cluster) {
-                fresh = cluster + 1..<fresh.upperBound
-                references = 1
-            } else {
-                references += 1
-            }
-            try await setRefcounts(of: cluster..<cluster + 1, to: references)
+        if !isClusterStart(placing.position), placing.references >= layout.refcounts.maximum {
+            // The cluster can't be shared any further.
+            placing.position = placing.fresh.isEmpty ? 0 : placing.fresh.lowerBound << bits
         }
-        return (position + length, references)
+        let isFull = isClusterStart(placing.position)
+        let needsNext = isFull || (placing.position + length - 1) >> bits > placing.position >> bits
+        if needsNext, placing.fresh.isEmpty {
+            let found = try await findFree(atMost: rest.dividedRoundingUp(by: geometry.clusterLength) + 1)
+            // What lies in the way of going on behind the last byte makes us start afresh.
+            if isFull || found.lowerBound != placing.position >> bits + 1 { placing.position = found.lowerBound << bits }
+            try await take(found)
+            placing.fresh = found
+        }
+        let end = placing.position + length
+        guard end <= CompressedClusterDescriptor.offsetLimit(clusterBits: geometry.clusterBits) else {
+            throw failure(
+                .tooLarge(what: "the image file", limit: "compressed clusters of this size can't lie that far behind"))
+        }
+        try await refer(to: placing.position..<end, in: &placing)
+        placing.offsets.append(HostOffset(placing.position))
+        placing.position = end
     }
-}
 
-extension Range {
-    /// The range, unless it is empty.
-    fileprivate var nonEmpty: Range? { isEmpty ? nil : self }
+    /// Takes references for one stream.
+    private func refer(to range: Range<UInt64>, in placing: inout Placing) async throws(BlockError) {
+        let bits = UInt64(geometry.clusterBits)
+        let first = range.lowerBound >> bits
+        for cluster in first...(range.upperBound - 1) >> bits {
+            do throws(BlockError) {
+                let isFresh = placing.fresh.contains(cluster)
+                let references = isFresh ? 1 : placing.references + 1
+                try await setRefcount(of: cluster, to: references)
+                placing.references = references
+                if isFresh { placing.fresh = cluster + 1..<placing.fresh.upperBound }
+            } catch {
+                if cluster > first {
+                    try await release(offset: first << bits, length: (cluster - first) << bits)
+                }
+                throw error
+            }
+        }
+    }
 }

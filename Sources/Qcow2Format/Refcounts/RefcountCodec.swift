@@ -24,7 +24,11 @@ struct RefcountCodec: Sendable, Equatable {
             return UInt64(bytes[bit >> 3]) >> UInt64(bit & 7) & maximum
         }
         let width = bits / 8
-        return bytes[index * width..<(index + 1) * width].reduce(0) { $0 << 8 | UInt64($1) }
+        var value: UInt64 = 0
+        for byte in index * width..<(index + 1) * width {
+            value = value << 8 | UInt64(bytes[byte])
+        }
+        return value
     }
 
     /// - Parameters:

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+
+/// Whether tests take the time that a thorough run needs: `QCOWBACKUP_HEAVY=1`.
+public let isHeavyRun = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"
