@@ -48,7 +48,7 @@ import Testing
         #expect(sameBytes(present, expected))
         #expect(job.progress.remaining == owed)
         #expect(job.progress.length == UInt64((length + 65535) / 65536 * 65536))
-        #expect(job.state == .concluded)
+        #expect(job.state == .null)
     }
 
     @Test(arguments: cases)
@@ -139,7 +139,7 @@ import Testing
         box.withLock { $0 = job }
         await #expect(throws: JobError.self) { try await job.run(on: workers) }
         #expect(source.calls(.blockStatus).count == 11 && target.calls.isEmpty)
-        #expect(job.state == .concluded)
+        #expect(job.state == .null)
         box.withLock { $0 = nil }
     }
 
@@ -156,6 +156,6 @@ import Testing
         }
         task.cancel()
         await #expect(throws: JobError.self) { try await task.value }
-        #expect(target.calls.isEmpty && job.state == .concluded)
+        #expect(target.calls.isEmpty && job.state == .null)
     }
 }
