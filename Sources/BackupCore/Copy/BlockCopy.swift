@@ -77,6 +77,11 @@ final class BlockCopy: Sendable {
         state.withLock { $0.copyBitmap.isEmpty && $0.inFlight.isEmpty }
     }
 
+    /// Whether `take` would find something now.
+    var canTake: Bool {
+        state.withLock { !$0.isHeld && !$0.copyBitmap.isEmpty }
+    }
+
     /// Whether it isn't known yet what the top layer holds.
     var isScanning: Bool {
         get { state.withLock { $0.isScanning } }

@@ -106,7 +106,7 @@ extension BackupJob {
         var buffer = AlignedBuffer(count: Int(plan.chunk))
         while true {
             let (limit, growth) = plan.bounds(speed: lifecycle.speed)
-            guard await lifecycle.yieldPoint(charging: limit) else { return }
+            guard await lifecycle.yieldPoint(charging: limit, hasWork: { copy.canTake }) else { return }
             guard let request = copy.take(limit: limit, growth: growth) else {
                 lifecycle.charge(0, insteadOf: limit)
                 return

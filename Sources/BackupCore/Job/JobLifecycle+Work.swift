@@ -21,11 +21,13 @@ extension JobLifecycle {
 
     /// To be called before each piece of work: lets others run, waits while the job is paused or ahead of its speed.
     ///
-    /// - Parameter bytes: what the piece may amount to; charged to the speed limit.
-    /// - Returns: false where the job is to end.
-    func yieldPoint(charging bytes: UInt64) async -> Bool {
+    /// - Parameters:
+    ///   - bytes: what the piece may amount to; charged to the speed limit.
+    ///   - hasWork: whether there is any left. Asked after each wait.
+    /// - Returns: false where nothing is left to do, or the job is to end.
+    func yieldPoint(charging bytes: UInt64, hasWork: () -> Bool = { true }) async -> Bool {
         await Task.yield()
-        while true {
+        while hasWork() {
             let now = clock.now
             switch status.withLock({ $0.step(charging: bytes, now: now) }) {
             case .goOn: return true
@@ -34,6 +36,9 @@ extension JobLifecycle {
             case .sleep(let deadline): await sleep(until: deadline)
             }
         }
+        // Whoever sleeps until there is time for more need not: there is no more.
+        change { $0.wakeSleepers() }
+        return false
     }
 
     /// Corrects a charge by what a piece of work really amounted to.
