@@ -27,8 +27,10 @@ extension BlockCopy: WriteHook {
         enterGuest()
         defer { leaveGuest() }
         var buffer: AlignedBuffer?
-        while let request = await takeForGuest(start..<end, limit: limit) {
-            guard let request = await withoutUnallocated(request) else { continue }
+        // While the top layer is scanned, cluster by cluster: what a guest takes on, the scan can't take out, so it must
+        // not be owed again unless it is held.
+        while let request = await takeForGuest(start..<end, limit: isScanning ? clusterSize.bytes : limit) {
+            guard let request = await skippingUnallocated(request) else { continue }
             // Most guest writes find nothing to copy and need no buffer. A chunk has an upper bound, so it fits an Int.
             var space = buffer.take() ?? AlignedBuffer(count: Int(limit))
             chargeGuest(try await copy(request, through: &space, holdsOthers: false))
@@ -36,22 +38,16 @@ extension BlockCopy: WriteHook {
         }
     }
 
-    /// While the scan has not yet said what the top layer holds, asks for the clusters at hand.
+    /// While the scan has not yet said what the top layer holds, asks for the cluster at hand.
     ///
-    /// - Returns: the part of the request that is to be copied; `nil` for none. The rest is no longer taken on.
-    private func withoutUnallocated(_ request: consuming CopyRequest) async -> CopyRequest? {
+    /// - Returns: the request; `nil` where it need not be copied and is over.
+    private func skippingUnallocated(_ request: consuming CopyRequest) async -> CopyRequest? {
         guard isScanning else { return request }
         var scan = AllocationScan(source: source, clusterSize: clusterSize.bytes, from: request.range.lowerBound)
-        do {
-            if let unallocated = try await scan.next() {
-                // Reaches beyond the request perhaps, and holds there too.
-                discard(request, andSkip: unallocated)
-                return nil
-            }
-            return shortened(request, to: min(scan.position, request.range.upperBound))
-        } catch {
-            // What is not known to be unallocated is copied.
-            return shortened(request, to: min(request.range.lowerBound + clusterSize.bytes, request.range.upperBound))
-        }
+        // What is not known to be unallocated is copied.
+        guard let unallocated = try? await scan.next() else { return request }
+        // May reach beyond the request, and holds there too.
+        skip(unallocated, andEnd: request)
+        return nil
     }
 }

@@ -28,19 +28,12 @@ extension BlockCopy {
         }
     }
 
-    /// The request cut off at `position`, a cluster's start; the rest is owed again.
-    func shortened(_ request: consuming CopyRequest, to position: UInt64) -> CopyRequest {
-        var request = request
-        state.withLock { $0.shorten(&request, to: position) }
-        return request
-    }
-
-    /// Ends a request without copying: neither it nor `range` is held by the top layer.
+    /// Ends a request without copying: the top layer does not hold `range`, which covers the request.
     ///
-    /// In one step: were the request owed again for a moment, another guest could take it on, and look at what the
-    /// first one's write has made of it.
-    func discard(_ request: consuming CopyRequest, andSkip range: Range<UInt64>) {
-        let waiters = state.withLock { $0.discard(request, andSkip: range) }
+    /// In one step: were the range owed again for a moment, another guest could take it on, and look at what the first
+    /// one's write has made of it.
+    func skip(_ range: Range<UInt64>, andEnd request: consuming CopyRequest) {
+        let waiters = state.withLock { $0.skip(range, andEnd: request) }
         for waiter in waiters { waiter.resume() }
     }
 

@@ -80,17 +80,6 @@ struct CopyState {
         case copy(CopyRequest)
     }
 
-    /// Makes a request end at `position`, a cluster's start or the end of the disk; the rest is owed again.
-    mutating func shorten(_ request: inout CopyRequest, to position: UInt64) {
-        guard position < request.range.upperBound else { return }
-        let rest = position..<request.range.upperBound
-        inFlightLength &-= wholeClusters(rest)
-        copyBitmap.set(rest)
-        cursor = min(cursor, position)
-        request.range = request.range.lowerBound..<position
-        inFlight.extend(request.id, to: position)
-    }
-
     /// Takes clusters that need not be copied out of what is owed.
     mutating func skip(_ range: Range<UInt64>) {
         // Only what is owed still: a guest may have come first.
@@ -114,14 +103,15 @@ struct CopyState {
         let start = request.range.upperBound
         guard let area = copyBitmap.nextDirtyArea(from: start, limit: end), area.lowerBound == start else { return }
         copyBitmap.reset(area)
-        cursor = max(cursor, area.upperBound)
+        // Not past what a guest that failed left behind in the meantime.
+        if cursor >= start { cursor = max(cursor, area.upperBound) }
         inFlightLength &+= wholeClusters(area)
         request.range = request.range.lowerBound..<area.upperBound
         inFlight.extend(request.id, to: area.upperBound)
     }
 
-    /// Ends a request that need not be copied.
-    mutating func discard(_ request: CopyRequest, andSkip range: Range<UInt64>) -> [InFlightRequests.Waiter] {
+    /// Ends a request of which nothing need be copied: `range` covers it.
+    mutating func skip(_ range: Range<UInt64>, andEnd request: CopyRequest) -> [InFlightRequests.Waiter] {
         inFlightLength &-= wholeClusters(request.range)
         counters.skipped &+= request.range.upperBound - request.range.lowerBound
         skip(range)
