@@ -75,7 +75,7 @@ import Testing
             let counters = progress.counters
             #expect(counters.written + counters.zero == copied)
             #expect(counters.skipped == UInt64(length) - copied)
-            #expect(job.owedRanges().isEmpty && job.state == .concluded)
+            #expect(job.owedRanges().isEmpty && job.state == .null)
             #expect(source.outOfRange == 0 && target.outOfRange == 0)
             // Each byte was written once.
             let writes =

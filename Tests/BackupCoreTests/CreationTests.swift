@@ -113,7 +113,9 @@ import Testing
             configuration: .init(maxChunk: 65536), clusterSize: .success(131_072)),
         CheckRow(
             message: "max-workers must be at least 1, not 0", configuration: .init(maxWorkers: 0)),
-        CheckRow(message: "Sync mode 'none' is not supported yet", configuration: .init(sync: .none)),
+        CheckRow(
+            message: "Sync mode 'none' copies what a guest is about to overwrite, and no guest writes to source",
+            configuration: .init(sync: .none)),
         CheckRow(message: "Sync mode 'bitmap' is not supported yet", configuration: .init(sync: .bitmap)),
         CheckRow(message: "Sync mode 'incremental' is not supported yet", configuration: .init(sync: .incremental)),
     ]

@@ -48,7 +48,7 @@ import Testing
         #expect(sameBytes(present, expected))
         #expect(job.progress.remaining == owed)
         #expect(job.progress.length == UInt64((length + 65535) / 65536 * 65536))
-        #expect(job.state == .concluded)
+        #expect(job.state == .null)
     }
 
     @Test(arguments: cases)
@@ -82,9 +82,8 @@ import Testing
                 #expect(copyError.errno == test.errno && error.errno == test.errno)
                 #expect(!job.owedRanges().isEmpty)
                 Self.expectNothingLost(job, source, target)
-                // The others finish the chunk in hand, and nothing new is started.
-                let reads = source.calls(.read).count
-                if test.operation == .read { #expect(reads < call + test.workers) }
+                // Nothing new is started. With more workers, how far the others are is a matter of luck.
+                if test.operation == .read, test.workers == 1 { #expect(source.calls(.read).count == call) }
             }
         }
         #expect(failures > 5)
@@ -140,7 +139,7 @@ import Testing
         box.withLock { $0 = job }
         await #expect(throws: JobError.self) { try await job.run(on: workers) }
         #expect(source.calls(.blockStatus).count == 11 && target.calls.isEmpty)
-        #expect(job.state == .concluded)
+        #expect(job.state == .null)
         box.withLock { $0 = nil }
     }
 
@@ -157,6 +156,6 @@ import Testing
         }
         task.cancel()
         await #expect(throws: JobError.self) { try await task.value }
-        #expect(target.calls.isEmpty && job.state == .concluded)
+        #expect(target.calls.isEmpty && job.state == .null)
     }
 }

@@ -51,10 +51,10 @@ import Testing
             source: source, target: CreationTests.disk("target"), configuration: .init())
         #expect(job.state == .created)
         try await job.run(on: workers)
-        #expect(job.state == .concluded)
+        #expect(job.state == .null)
         await #expect(throws: JobError.self) { try await job.run(on: workers) }
         job.cancel()
-        #expect(job.state == .concluded)
+        #expect(job.state == .null)
     }
 
     @Test func cancelledBeforeItStarts() async throws {
@@ -74,6 +74,6 @@ import Testing
             }
             #expect(error.errno == .canceled && error.description == "Operation canceled")
         }
-        #expect(job.state == .concluded && target.calls.isEmpty && source.calls.isEmpty)
+        #expect(job.state == .null && target.calls.isEmpty && source.calls.isEmpty)
     }
 }

@@ -17,19 +17,24 @@ final class BlockCopy: Sendable {
     let clusterSize: CopyClusterSize
     let length: UInt64
     let compress: Bool
+    /// Told about the bytes that were copied for guests.
+    let chargeGuest: @Sendable (UInt64) -> Void
     /// Longest single read or plain write in bytes.
-    private let maximumTransfer: UInt64
+    let maximumTransfer: UInt64
 
-    private let state: Locked<CopyState>
+    let state: Locked<CopyState>
 
     /// Nothing is owed until the bitmap is filled.
     ///
     /// - Parameters:
     ///   - compress: ask the target to compress; it must be able to.
     ///   - copyRange: try copy offload where the target can.
+    ///   - chargeGuest: told about the bytes that were copied for guests.
     init(
-        source: any BlockDevice, target: any BlockDevice, clusterSize: CopyClusterSize, compress: Bool, copyRange: Bool
+        source: any BlockDevice, target: any BlockDevice, clusterSize: CopyClusterSize, compress: Bool, copyRange: Bool,
+        chargeGuest: @escaping @Sendable (UInt64) -> Void
     ) {
+        self.chargeGuest = chargeGuest
         self.source = source
         self.target = target
         self.clusterSize = clusterSize
@@ -64,15 +69,23 @@ final class BlockCopy: Sendable {
 
     /// Takes clusters that need not be copied out of what is owed.
     func skip(_ range: Range<UInt64>) {
-        state.withLock { state in
-            state.copyBitmap.reset(range)
-            state.counters.skipped &+= range.upperBound - range.lowerBound
-        }
+        state.withLock { $0.skip(range) }
     }
 
     /// Whether nothing is owed and nothing in flight.
     var isComplete: Bool {
         state.withLock { $0.copyBitmap.isEmpty && $0.inFlight.isEmpty }
+    }
+
+    /// Whether `take` would find something now.
+    var canTake: Bool {
+        state.withLock { !$0.isHeld && !$0.copyBitmap.isEmpty }
+    }
+
+    /// Whether it isn't known yet what the top layer holds.
+    var isScanning: Bool {
+        get { state.withLock { $0.isScanning } }
+        set { state.withLock { $0.isScanning = newValue } }
     }
 
     var progress: JobProgress {
@@ -97,10 +110,21 @@ final class BlockCopy: Sendable {
         state.withLock { $0.take(limit: limit, growth: growth) }
     }
 
+    /// Lets ranges be taken again after a failure.
+    func release() {
+        state.withLock { $0.isHeld = false }
+    }
+
     /// Copies a range that was taken on. On an error the clusters that are not done are owed again.
     ///
-    /// - Parameter buffer: at least one cluster; the range goes through it in pieces where it is shorter.
-    func copy(_ request: consuming CopyRequest, through buffer: inout AlignedBuffer) async throws(CopyError) {
+    /// - Parameters:
+    ///   - buffer: at least one cluster; the range goes through it in pieces where it is shorter.
+    ///   - holdsOthers: whether `take` answers `nil` after a failure until `release`.
+    /// - Returns: what was copied, in bytes.
+    @discardableResult
+    func copy(
+        _ request: consuming CopyRequest, through buffer: inout AlignedBuffer, holdsOthers: Bool = true
+    ) async throws(CopyError) -> UInt64 {
         var request = request
         var position = request.range.lowerBound
         var counters = CopyCounters()
@@ -134,14 +158,19 @@ final class BlockCopy: Sendable {
                 position = end
             }
         } catch {
-            finish(request, doneTo: position, counters)
+            finish(request, doneTo: position, counters, holdsOthers)
             throw error
         }
-        finish(request, doneTo: position, counters)
+        finish(request, doneTo: position, counters, holdsOthers)
+        return position - request.range.lowerBound
     }
 
-    private func finish(_ request: CopyRequest, doneTo position: UInt64, _ counters: CopyCounters) {
-        let waiters = state.withLock { $0.finish(request, doneTo: position, counters: counters) }
+    func finish(
+        _ request: CopyRequest, doneTo position: UInt64, _ counters: CopyCounters, _ holdsOthers: Bool
+    ) {
+        let waiters = state.withLock {
+            $0.finish(request, doneTo: position, counters: counters, holdsOthers: holdsOthers)
+        }
         for waiter in waiters { waiter.resume() }
     }
 
@@ -157,92 +186,5 @@ final class BlockCopy: Sendable {
         var end = start + min(extent.length, limit - start)
         if end < length { end = end.alignedDown(to: clusterSize.bytes) }
         if end > start { state.withLock { $0.grow(&request, to: end) } }
-    }
-
-    // MARK: Ways to copy
-
-    private func writeZeroes(_ range: Range<UInt64>) async throws(CopyError) {
-        do {
-            try await target.writeZeroes(at: range.lowerBound, length: range.upperBound - range.lowerBound)
-        } catch {
-            throw CopyError(operation: .writeZeroes, range: range, underlying: error)
-        }
-    }
-
-    /// False where it failed, which is no error: the same clusters then go through the buffer.
-    private func offload(from location: StorageLocation, to range: Range<UInt64>) async -> Bool {
-        do {
-            try await target.copyRange(
-                from: location, to: range.lowerBound, length: range.upperBound - range.lowerBound)
-            return true
-        } catch {
-            return false
-        }
-    }
-
-    /// Reads the range, which fits into the buffer, and writes it as runs of zeroes and runs of data.
-    private func copyThroughBuffer(
-        _ range: Range<UInt64>, _ buffer: inout AlignedBuffer, _ counters: inout CopyCounters
-    ) async throws(CopyError) {
-        // No more than the buffer holds, so it fits an Int.
-        let count = Int(range.upperBound - range.lowerBound)
-        try await read(range, into: &buffer)
-        counters.read &+= UInt64(count)
-        let unit = Int(clusterSize.zeroUnit)
-        var offset = 0
-        while offset < count {
-            let run = ZeroRun(in: buffer.prefix(count), from: offset, unit: unit)
-            let start = range.lowerBound + UInt64(offset)
-            if run.isZero {
-                try await writeZeroes(start..<start + UInt64(run.count))
-                counters.zero &+= UInt64(run.count)
-            } else {
-                try await write(offset..<offset + run.count, of: buffer, at: start)
-                counters.written &+= UInt64(run.count)
-            }
-            offset += run.count
-        }
-    }
-
-    private func read(_ range: Range<UInt64>, into buffer: inout AlignedBuffer) async throws(CopyError) {
-        var position = range.lowerBound
-        while position < range.upperBound {
-            let end = position + min(range.upperBound - position, maximumTransfer)
-            let start = Int(position - range.lowerBound)
-            do {
-                var span = buffer.mutableSlice(start..<Int(end - range.lowerBound))
-                try await source.read(at: position, into: &span)
-            } catch {
-                throw CopyError(operation: .read, range: position..<end, underlying: error)
-            }
-            position = end
-        }
-    }
-
-    /// Writes one run of data.
-    private func write(_ slice: Range<Int>, of buffer: borrowing AlignedBuffer, at offset: UInt64)
-        async throws(CopyError)
-    {
-        if compress {
-            do {
-                try await target.writeCompressed(at: offset, from: buffer.bytes.extracting(slice))
-            } catch {
-                throw CopyError(
-                    operation: .writeCompressed, range: offset..<offset + UInt64(slice.count), underlying: error)
-            }
-            return
-        }
-        var start = slice.lowerBound
-        while start < slice.upperBound {
-            let end = start + Int(min(UInt64(slice.upperBound - start), maximumTransfer))
-            let position = offset + UInt64(start - slice.lowerBound)
-            do {
-                try await target.write(at: position, from: buffer.bytes.extracting(start..<end))
-            } catch {
-                throw CopyError(
-                    operation: .write, range: position..<position + UInt64(end - start), underlying: error)
-            }
-            start = end
-        }
     }
 }

@@ -21,6 +21,14 @@ struct CopyState {
     /// Bytes done, in whole clusters.
     var doneLength: UInt64 = 0
     var counters = CopyCounters()
+    /// Where a request failed, what it still owed is taken one cluster at a time, up to here: the rest of it may work.
+    var carefulEnd: UInt64 = 0
+    /// Guest requests that copy, or wait to.
+    var guests = 0
+    /// Who waits for the guest requests to be done.
+    var guestWaiters: [InFlightRequests.Waiter] = []
+    /// Whether it isn't known yet what the top layer holds.
+    var isScanning = false
     /// Set by a failed request: nothing more is taken until someone decided what to do about it.
     var isHeld = false
     /// Cleared for good by the first failure.
@@ -40,14 +48,47 @@ struct CopyState {
             cursor = length
             return nil
         }
-        let end = first.adding(limit) ?? .max
+        let isCareful = first < carefulEnd
+        let end = first.adding(isCareful ? clusterSize : limit) ?? .max
         guard let range = copyBitmap.nextDirtyArea(from: first, limit: end) else { return nil }
-        copyBitmap.reset(range)
         cursor = range.upperBound
+        return take(range, growth: isCareful ? 0 : growth)
+    }
+
+    private mutating func take(_ range: Range<UInt64>, growth: UInt64) -> CopyRequest {
+        copyBitmap.reset(range)
         inFlightLength &+= wholeClusters(range)
         return CopyRequest(
             id: inFlight.add(range), range: range, growthLimit: range.lowerBound.adding(growth) ?? .max,
             mayOffload: mayOffload)
+    }
+
+    /// What a guest that is about to change `range`, whole clusters, has to do next.
+    mutating func takeForGuest(_ range: Range<UInt64>, limit: UInt64) -> GuestStep {
+        if let request = inFlight.overlapping(range) { return .wait(request) }
+        guard let first = copyBitmap.nextDirty(from: range.lowerBound, limit: range.upperBound) else { return .done }
+        let end = min(first.adding(limit) ?? .max, range.upperBound)
+        guard let area = copyBitmap.nextDirtyArea(from: first, limit: end) else { return .done }
+        return .copy(take(area, growth: 0))
+    }
+
+    enum GuestStep {
+        /// Nothing is owed here, and no one copies any of it.
+        case done
+        /// Wait for this request to end, then ask again.
+        case wait(UInt64)
+        case copy(CopyRequest)
+    }
+
+    /// Takes clusters that need not be copied out of what is owed.
+    mutating func skip(_ range: Range<UInt64>) {
+        // Only what is owed still: a guest may have come first.
+        var position = range.lowerBound
+        while let area = copyBitmap.nextDirtyArea(from: position, limit: range.upperBound) {
+            copyBitmap.reset(area)
+            counters.skipped &+= area.upperBound - area.lowerBound
+            position = area.upperBound
+        }
     }
 
     /// How far the owed clusters behind a request reach without a gap, at most to its growth limit.
@@ -62,15 +103,26 @@ struct CopyState {
         let start = request.range.upperBound
         guard let area = copyBitmap.nextDirtyArea(from: start, limit: end), area.lowerBound == start else { return }
         copyBitmap.reset(area)
-        cursor = max(cursor, area.upperBound)
+        // Not past what a guest that failed left behind in the meantime.
+        if cursor >= start { cursor = max(cursor, area.upperBound) }
         inFlightLength &+= wholeClusters(area)
         request.range = request.range.lowerBound..<area.upperBound
         inFlight.extend(request.id, to: area.upperBound)
     }
 
+    /// Ends a request of which nothing need be copied: `range` covers it.
+    mutating func skip(_ range: Range<UInt64>, andEnd request: CopyRequest) -> [InFlightRequests.Waiter] {
+        inFlightLength &-= wholeClusters(request.range)
+        counters.skipped &+= request.range.upperBound - request.range.lowerBound
+        skip(range)
+        return inFlight.remove(request.id)
+    }
+
     /// Ends a request that is done up to `position`; what lies behind is owed again.
+    ///
+    /// - Parameter holdsOthers: whether a request that is not done keeps the job from taking more.
     mutating func finish(
-        _ request: CopyRequest, doneTo position: UInt64, counters: CopyCounters
+        _ request: CopyRequest, doneTo position: UInt64, counters: CopyCounters, holdsOthers: Bool
     ) -> [InFlightRequests.Waiter] {
         let all = wholeClusters(request.range)
         inFlightLength &-= all
@@ -82,7 +134,10 @@ struct CopyState {
             doneLength &+= firstOwed - request.range.lowerBound
             copyBitmap.set(firstOwed..<request.range.upperBound)
             cursor = min(cursor, firstOwed)
-            isHeld = true
+            if holdsOthers {
+                isHeld = true
+                carefulEnd = max(carefulEnd, request.range.upperBound)
+            }
         }
         return inFlight.remove(request.id)
     }

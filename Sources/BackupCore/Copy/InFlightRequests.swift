@@ -20,6 +20,11 @@ struct InFlightRequests {
         entries.isEmpty
     }
 
+    /// Any request, to wait for.
+    var first: UInt64? {
+        entries.first?.id
+    }
+
     /// Registers a range that overlaps no other.
     mutating func add(_ range: Range<UInt64>) -> UInt64 {
         nextID += 1

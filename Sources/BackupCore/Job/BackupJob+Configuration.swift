@@ -13,6 +13,17 @@ extension BackupJob {
         /// Longest range in bytes that a worker takes at once; `nil` chooses by the number of workers.
         public var maxChunk: UInt64?
 
+        /// Bytes each second; 0 for no limit.
+        public var speed: UInt64 = 0
+        /// What to do when the source can't be read.
+        public var onSourceError = ErrorPolicy.report
+        /// What to do when the target can't be written.
+        public var onTargetError = ErrorPolicy.report
+        /// End without waiting to be finalised.
+        public var autoFinalize = true
+        /// Be gone at the end, without waiting to be dismissed.
+        public var autoDismiss = true
+
         public init(
             sync: SyncMode = .full, compress: Bool = false, copyRange: Bool = true, maxWorkers: Int? = nil,
             maxChunk: UInt64? = nil

@@ -11,6 +11,9 @@ import DirtyBitmaps
 /// The target has the source's length. Success means that every write to the target was accepted; bringing the target to
 /// stable storage (`flush`) is the caller's part, as is making the target's backing file fit the sync mode. Nothing is
 /// taken back from the target when a job fails.
+///
+/// Where the source is a `GuestDevice`, a guest may go on writing to it: what it is about to overwrite is copied first, so
+/// that the target gets what the disk held when the job started.
 public final class BackupJob: Sendable {
     // Set at init.
     public let id: String
@@ -19,15 +22,25 @@ public final class BackupJob: Sendable {
     public let warnings: [String]
     let copy: BlockCopy
     let lifecycle: JobLifecycle
+    /// The source, where a guest writes to it.
+    let guest: GuestDevice?
 
     /// Checks that the backup can be made, and changes nothing yet.
     ///
     /// - Parameter id: what the job is called in messages.
     /// - Throws: the creation cases of `JobError`.
-    public init(
+    public convenience init(
         id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration
     ) async throws(JobError) {
-        try Self.check(configuration)
+        try await self.init(
+            id: id, source: source, target: target, configuration: configuration, clock: SystemJobClock())
+    }
+
+    init(
+        id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration,
+        clock: any JobClock
+    ) async throws(JobError) {
+        try Self.check(configuration, source: source)
         try Self.check(source: source, target: target, compress: configuration.compress)
         let clusterSize = try await CopyClusterSize(for: target)
         if let chunk = configuration.maxChunk, chunk != 0, chunk < clusterSize.bytes {
@@ -36,17 +49,22 @@ public final class BackupJob: Sendable {
         self.id = id
         self.configuration = configuration
         warnings = [clusterSize.warning].compactMap { $0 }
+        let lifecycle = JobLifecycle(job: id, speed: configuration.speed, clock: clock)
+        self.lifecycle = lifecycle
+        guest = source as? GuestDevice
         copy = BlockCopy(
             source: source, target: target, clusterSize: clusterSize, compress: configuration.compress,
-            copyRange: configuration.copyRange)
+            copyRange: configuration.copyRange,
+            chargeGuest: { lifecycle.charge($0, insteadOf: 0) })
         copy.withCopyBitmap { $0.setAll() }
-        lifecycle = JobLifecycle()
+        copy.isScanning = configuration.sync == .top
     }
 
-    private static func check(_ configuration: Configuration) throws(JobError) {
+    private static func check(_ configuration: Configuration, source: any BlockDevice) throws(JobError) {
         switch configuration.sync {
         case .full, .top: break
-        case .none, .incremental, .bitmap: throw .syncModeUnsupported(configuration.sync)
+        case .none: if !(source is GuestDevice) { throw .guestDeviceNeeded(source: source.name) }
+        case .incremental, .bitmap: throw .syncModeUnsupported(configuration.sync)
         }
         if let workers = configuration.maxWorkers, workers < 1 {
             throw .invalidMaxWorkers(workers)
@@ -56,7 +74,7 @@ public final class BackupJob: Sendable {
     private static func check(
         source: any BlockDevice, target: any BlockDevice, compress: Bool
     ) throws(JobError) {
-        if source === target {
+        if source === target || (source as? GuestDevice)?.disk === target {
             throw .sameNode
         }
         if compress, !target.capabilities.canWriteCompressed {
@@ -76,15 +94,19 @@ public final class BackupJob: Sendable {
         lifecycle.state
     }
 
+    /// Whether the job stands still because of an error.
+    public var ioStatus: IOStatus {
+        lifecycle.status.withLock { $0.ioStatus }
+    }
+
+    /// What happens to the job, from its creation on, for one reader. Ends with the job's last event.
+    public var events: AsyncStream<JobEvent> {
+        lifecycle.events
+    }
+
     /// Bytes in a copy cluster.
     public var clusterSize: UInt64 {
         copy.clusterSize.bytes
-    }
-
-    /// Asks the job to end: it finishes what is in hand, and `run` throws `cancelled`. From any thread, any number of
-    /// times; without effect on a job that is over.
-    public func cancel() {
-        lifecycle.cancel()
     }
 
     /// Bytes of the disk that the target is still owed: none after success, and all that may be missing otherwise.

@@ -14,6 +14,8 @@ public enum JobError: Error, Sendable {
     /// No backup can be made with such clusters, in bytes.
     case clusterSizeUnusable(target: String, clusterSize: UInt64)
     case syncModeUnsupported(SyncMode)
+    /// Without guest writes there is nothing for a sync=none backup to copy.
+    case guestDeviceNeeded(source: String)
     case invalidMaxWorkers(Int)
     /// Both in bytes.
     case invalidMaxChunk(UInt64, clusterSize: UInt64)
@@ -29,6 +31,10 @@ public enum JobError: Error, Sendable {
 
     // Verbs.
     case verbNotAllowed(verb: JobVerb, state: JobState, job: String)
+    case alreadyPaused(job: String)
+    case notPaused(job: String)
+    /// Only a sync=none backup has checkpoints.
+    case checkpointNeedsSyncNone
 }
 
 extension JobError {
@@ -36,7 +42,7 @@ extension JobError {
     public var errno: Errno {
         switch self {
         case .sameNode, .lengthsDiffer, .clusterSizeUnusable, .invalidMaxWorkers, .invalidMaxChunk, .alreadyStarted,
-            .verbNotAllowed:
+            .verbNotAllowed, .alreadyPaused, .notPaused, .checkpointNeedsSyncNone, .guestDeviceNeeded:
             .invalidArgument
         case .compressionUnsupported, .syncModeUnsupported: .notSupported
         case .clusterSizeUnknown(_, let underlying), .scan(_, let underlying): underlying.errno
@@ -59,6 +65,11 @@ extension JobError: CustomStringConvertible {
         case .clusterSizeUnusable(let target, let clusterSize):
             "Target \(target) has clusters of \(clusterSize) bytes; "
                 + "a backup needs a power of two, at most \(CopyClusterSize.maximum)"
+        case .alreadyPaused(let job): "Job '\(job)' is already paused"
+        case .notPaused(let job): "Job '\(job)' is not paused"
+        case .checkpointNeedsSyncNone: "block checkpoint needs a sync=none backup"
+        case .guestDeviceNeeded(let source):
+            "Sync mode 'none' copies what a guest is about to overwrite, and no guest writes to \(source)"
         case .syncModeUnsupported(let mode): "Sync mode '\(mode.rawValue)' is not supported yet"
         case .invalidMaxWorkers(let count): "max-workers must be at least 1, not \(count)"
         case .invalidMaxChunk(let chunk, let clusterSize):

@@ -16,10 +16,12 @@ struct AllocationScan {
     let length: UInt64
 
     /// Start of the first cluster that is not known about yet.
-    private(set) var position: UInt64 = 0
+    private(set) var position: UInt64
 
-    init(source: any BlockDevice, clusterSize: UInt64) {
+    /// - Parameter position: where to start, a multiple of the cluster size.
+    init(source: any BlockDevice, clusterSize: UInt64, from position: UInt64 = 0) {
         self.source = source
+        self.position = position
         self.clusterSize = clusterSize
         length = source.length
     }

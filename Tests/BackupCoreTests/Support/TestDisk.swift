@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DirtyBitmaps
 import SystemPackage
 
 /// A disk in memory with a layout, a list of the calls made, and faults to come.
@@ -32,6 +33,8 @@ final class TestDisk: BlockDevice {
 
     private struct State {
         var bytes: [UInt8]
+        /// What was written since the disk was made: allocated, whatever the layout says.
+        var changed: DirtyBitmap
         var calls: [Call] = []
         var counts: [Operation: Int] = [:]
         var outOfRange = 0
@@ -61,7 +64,8 @@ final class TestDisk: BlockDevice {
         self.capabilities = capabilities
         self.storage = storage
         reportedClusterSize = clusterSize
-        state = Locked(State(bytes: bytes))
+        let changed = try! DirtyBitmap(length: UInt64(bytes.count), granularity: 512)
+        state = Locked(State(bytes: bytes, changed: changed))
         self.onCall = onCall
     }
 
@@ -121,6 +125,18 @@ final class TestDisk: BlockDevice {
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
         try await enter(.blockStatus, offset, length)
+        // How far the layout still holds, or no longer does.
+        let (isChanged, same): (Bool, UInt64) = state.withLock { state in
+            let isChanged = state.changed.isDirty(at: offset)
+            let limit = offset + length
+            let end =
+                isChanged
+                ? state.changed.nextClean(from: offset, limit: limit)
+                : state.changed.nextDirty(from: offset, limit: limit)
+            return (isChanged, (end ?? limit) - offset)
+        }
+        if isChanged { return BlockExtent(length: same, isAllocated: true, readsAsZero: false) }
+        let length = same
         var start: UInt64 = 0
         for stretch in layout {
             let end = start + stretch.length
@@ -155,14 +171,22 @@ final class TestDisk: BlockDevice {
 
     private func store(_ buffer: RawSpan, at offset: UInt64) {
         let copy = buffer.withUnsafeBytes { [UInt8]($0) }
-        state.withLock { $0.bytes.replaceSubrange(Int(offset)..<Int(offset) + copy.count, with: copy) }
+        state.withLock { state in
+            state.bytes.replaceSubrange(Int(offset)..<Int(offset) + copy.count, with: copy)
+            state.changed.set(offset..<offset + UInt64(copy.count))
+        }
     }
 
     func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await enter(.writeZeroes, offset, length)
+        fill(offset, length, with: 0)
+    }
+
+    private func fill(_ offset: UInt64, _ length: UInt64, with byte: UInt8) {
         state.withLock { state in
+            state.changed.set(offset..<offset + length)
             state.bytes.withUnsafeMutableBytes { bytes in
-                _ = bytes[Int(offset)..<Int(offset + length)].initializeMemory(as: UInt8.self, repeating: 0)
+                _ = bytes[Int(offset)..<Int(offset + length)].initializeMemory(as: UInt8.self, repeating: byte)
             }
         }
     }
@@ -178,6 +202,8 @@ final class TestDisk: BlockDevice {
 
     func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await enter(.discard, offset, length)
+        // Whoever reads this relied on what was given up.
+        fill(offset, length, with: 0xDD)
     }
 
     func flush() async throws(BlockError) {

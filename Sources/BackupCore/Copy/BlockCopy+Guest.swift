@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+import BlockIO
+
+/// Copying on behalf of a guest that is about to change the source.
+extension BlockCopy: WriteHook {
+    /// Longest piece in bytes that a guest's request copies at once.
+    private static let guestChunk: UInt64 = 1 << 20
+
+    func beforeChange(of range: Range<UInt64>) async throws(BlockError) {
+        do {
+            try await copyBeforeWrite(range)
+        } catch {
+            throw error.underlying
+        }
+    }
+
+    /// Returns once the target holds what the clusters of `range` hold now, or needs it not.
+    ///
+    /// Waits for whoever copies part of it already. On an error the clusters that are not done are owed again.
+    func copyBeforeWrite(_ range: Range<UInt64>) async throws(CopyError) {
+        let start = range.lowerBound.alignedDown(to: clusterSize.bytes)
+        let end = min(range.upperBound.alignedUp(to: clusterSize.bytes) ?? length, length)
+        guard start < end else { return }
+        let limit = chunkLength(atMost: Self.guestChunk)
+        enterGuest()
+        defer { leaveGuest() }
+        var buffer: AlignedBuffer?
+        // While the top layer is scanned, cluster by cluster: what a guest takes on, the scan can't take out, so it must
+        // not be owed again unless it is held.
+        while let request = await takeForGuest(start..<end, limit: isScanning ? clusterSize.bytes : limit) {
+            guard let request = await skippingUnallocated(request) else { continue }
+            // Most guest writes find nothing to copy and need no buffer. A chunk has an upper bound, so it fits an Int.
+            var space = buffer.take() ?? AlignedBuffer(count: Int(limit))
+            chargeGuest(try await copy(request, through: &space, holdsOthers: false))
+            buffer = consume space
+        }
+    }
+
+    /// While the scan has not yet said what the top layer holds, asks for the cluster at hand.
+    ///
+    /// - Returns: the request; `nil` where it need not be copied and is over.
+    private func skippingUnallocated(_ request: consuming CopyRequest) async -> CopyRequest? {
+        guard isScanning else { return request }
+        var scan = AllocationScan(source: source, clusterSize: clusterSize.bytes, from: request.range.lowerBound)
+        // What is not known to be unallocated is copied.
+        guard let unallocated = try? await scan.next() else { return request }
+        // May reach beyond the request, and holds there too.
+        skip(unallocated, andEnd: request)
+        return nil
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+
+/// Requests that wait for each other.
+extension BlockCopy {
+    /// Waits for a request to end.
+    private func wait(for request: UInt64) async {
+        await withCheckedContinuation { continuation in
+            let isInFlight = state.withLock { $0.inFlight.wait(for: request, continuation) }
+            if !isInFlight { continuation.resume() }
+        }
+    }
+
+    /// Waits for one of the requests in flight, where there are any, to end.
+    func waitForAnyInFlight() async {
+        if let request = state.withLock({ $0.inFlight.first }) { await wait(for: request) }
+    }
+
+    /// The next part of `range`, whole clusters, that a guest has to copy itself; `nil` once there is nothing to wait for.
+    func takeForGuest(_ range: Range<UInt64>, limit: UInt64) async -> CopyRequest? {
+        while true {
+            switch state.withLock({ $0.takeForGuest(range, limit: limit) }) {
+            case .done: return nil
+            case .wait(let request): await wait(for: request)
+            case .copy(let request): return request
+            }
+        }
+    }
+
+    /// Ends a request without copying: the top layer does not hold `range`, which covers the request.
+    ///
+    /// In one step: were the range owed again for a moment, another guest could take it on, and look at what the first
+    /// one's write has made of it.
+    func skip(_ range: Range<UInt64>, andEnd request: consuming CopyRequest) {
+        let waiters = state.withLock { $0.skip(range, andEnd: request) }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    func enterGuest() {
+        state.withLock { $0.guests += 1 }
+    }
+
+    func leaveGuest() {
+        let waiters: [InFlightRequests.Waiter] = state.withLock { state in
+            state.guests -= 1
+            guard state.guests == 0 else { return [] }
+            defer { state.guestWaiters = [] }
+            return state.guestWaiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Waits until no guest request copies or waits any more. New ones must have been kept out.
+    func drainGuests() async {
+        await withCheckedContinuation { continuation in
+            let isQuiet = state.withLock { state in
+                if state.guests == 0 { return true }
+                state.guestWaiters.append(continuation)
+                return false
+            }
+            if isQuiet { continuation.resume() }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import DirtyBitmaps
+
+/// What a user may ask of the job, from any thread.
+///
+/// Each throws `JobError.verbNotAllowed` where the job's state does not accept it.
+extension BackupJob {
+    /// Asks the job to end: it finishes what is in hand, and `run` throws `cancelled`. Ends a pause.
+    ///
+    /// Any number of times; without effect on a job that is over.
+    public func cancel() {
+        try? lifecycle.cancel()
+    }
+
+    /// Makes the job stand still from the next step on. Guest writes are still copied first.
+    ///
+    /// - Throws: `JobError.alreadyPaused`.
+    public func pause() throws(JobError) {
+        try lifecycle.pause()
+    }
+
+    /// Ends the user's pause, and one that an error made.
+    ///
+    /// - Throws: `JobError.notPaused`.
+    public func resume() throws(JobError) {
+        try lifecycle.resume()
+    }
+
+    /// - Parameter speed: bytes each second; 0 for no limit.
+    public func setSpeed(_ speed: UInt64) throws(JobError) {
+        try lifecycle.set(speed: speed)
+    }
+
+    /// Lets a job that waits to be finalised end.
+    public func finalize() throws(JobError) {
+        try lifecycle.finalize()
+    }
+
+    /// Lets a job that is over be forgotten.
+    public func dismiss() throws(JobError) {
+        try lifecycle.dismiss()
+    }
+
+    /// Makes the job stand still until `endDrain`, whatever the user wants. Drains nest.
+    public func beginDrain() {
+        lifecycle.beginDrain()
+    }
+
+    public func endDrain() {
+        lifecycle.endDrain()
+    }
+
+    /// Makes the next guest write to any cluster be copied first once more. Progress is not touched, and emptying the
+    /// target is the caller's duty.
+    ///
+    /// - Throws: `JobError.checkpointNeedsSyncNone`.
+    public func checkpoint() throws(JobError) {
+        guard configuration.sync == .none else { throw .checkpointNeedsSyncNone }
+        copy.withCopyBitmap { $0.setAll() }
+    }
+}

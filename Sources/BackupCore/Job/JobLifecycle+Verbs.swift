@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+
+/// What a user, or a device that needs quiet, asks of a job.
+extension JobLifecycle {
+    private func check(_ verb: JobVerb, _ status: JobStatus) -> JobError? {
+        verb.isAllowed(in: status.state) ? nil : .verbNotAllowed(verb: verb, state: status.state, job: job)
+    }
+
+    /// Does what a verb asks, where the job's state allows it.
+    private func perform(_ verb: JobVerb, _ body: (inout JobStatus) -> Result<[JobStatus.Waiter], JobError>)
+        throws(JobError)
+    {
+        var error: JobError?
+        change { status in
+            error = check(verb, status)
+            if error != nil { return [] }
+            switch body(&status) {
+            case .success(let woken): return woken
+            case .failure(let refusal):
+                error = refusal
+                return []
+            }
+        }
+        if let error { throw error }
+    }
+
+    /// Asks the job to end. Ends the user's pause.
+    func cancel() throws(JobError) {
+        try perform(.cancel) { status in
+            status.isCancelled = true
+            status.isUserPaused = false
+            status.ioStatus = .ok
+            return .success(status.wakeAll())
+        }
+    }
+
+    func pause() throws(JobError) {
+        try perform(.pause) { status in
+            if status.isUserPaused { return .failure(.alreadyPaused(job: job)) }
+            status.isUserPaused = true
+            // Sleepers are to stand still now, not when they have slept.
+            return .success(status.wakeSleepers())
+        }
+    }
+
+    func resume() throws(JobError) {
+        try perform(.resume) { status in
+            if !status.isUserPaused { return .failure(.notPaused(job: job)) }
+            status.isUserPaused = false
+            status.ioStatus = .ok
+            return .success(status.shouldPause ? [] : status.wakeAll())
+        }
+    }
+
+    func set(speed: UInt64) throws(JobError) {
+        try perform(.setSpeed) { status in
+            let old = status.limit.speed
+            status.limit.set(speed: speed)
+            // A lower speed lets those who sleep finish their sleep.
+            return .success(speed == 0 || (old != 0 && speed > old) ? status.wakeSleepers() : [])
+        }
+    }
+
+    func finalize() throws(JobError) {
+        try perform(.finalize) { status in
+            status.isFinalizeRequested = true
+            return .success(status.wakeAll())
+        }
+    }
+
+    func dismiss() throws(JobError) {
+        try perform(.dismiss) { status in
+            status.move(to: .null)
+            return .success([])
+        }
+        endEvents()
+    }
+
+    /// Makes the job stand still until `endDrain`, whatever the user wants.
+    func beginDrain() {
+        change { status in
+            status.drains += 1
+            return status.wakeSleepers()
+        }
+    }
+
+    func endDrain() {
+        change { status in
+            precondition(status.drains > 0, "no drain to end")
+            status.drains -= 1
+            return status.shouldPause ? [] : status.wakeAll()
+        }
+    }
+
+    /// Pauses for the user to do something about an error. The first one decides what is shown.
+    func stop(_ ioStatus: IOStatus) {
+        change { status in
+            status.isUserPaused = true
+            if status.ioStatus == .ok { status.ioStatus = ioStatus }
+            return status.wakeSleepers()
+        }
+    }
+}

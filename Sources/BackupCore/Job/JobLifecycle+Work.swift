@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+
+/// What those who do the job's work ask.
+extension JobLifecycle {
+    /// Bytes each second; 0 for no limit.
+    var speed: UInt64 {
+        status.withLock { $0.limit.speed }
+    }
+
+    /// Counts the caller among those who must stand still for the job to be paused, while `body` runs.
+    func working(_ body: () async -> Void) async {
+        status.withLock { $0.workers += 1 }
+        await body()
+        status.withLock { status in
+            status.workers -= 1
+            status.pauseIfStill()
+        }
+    }
+
+    /// To be called before each piece of work: lets others run, waits while the job is paused or ahead of its speed.
+    ///
+    /// - Parameters:
+    ///   - bytes: what the piece may amount to; charged to the speed limit.
+    ///   - hasWork: whether there is any left. Asked after each wait.
+    /// - Returns: false where nothing is left to do, or the job is to end.
+    func yieldPoint(charging bytes: UInt64, hasWork: () -> Bool = { true }) async -> Bool {
+        await Task.yield()
+        while hasWork() {
+            let now = clock.now
+            switch status.withLock({ $0.step(charging: bytes, now: now) }) {
+            case .goOn: return true
+            case .end: return false
+            case .park: await park()
+            case .sleep(let deadline): await sleep(until: deadline)
+            }
+        }
+        // Whoever sleeps until there is time for more need not: there is no more.
+        change { $0.wakeSleepers() }
+        return false
+    }
+
+    /// Corrects a charge by what a piece of work really amounted to.
+    func charge(_ bytes: UInt64, insteadOf expected: UInt64) {
+        status.withLock { status in
+            status.limit.refund(expected)
+            status.limit.charge(bytes)
+        }
+    }
+
+    private func park() async {
+        await withCheckedContinuation { continuation in
+            change { status in
+                guard status.shouldPause else { return [continuation] }
+                status.parked.append(continuation)
+                status.pauseIfStill()
+                return []
+            }
+        }
+    }
+
+    /// Waits until `deadline`, unless the job is paused, cancelled, or sped up before.
+    func sleep(until deadline: Duration) async {
+        let id = status.withLock { status in
+            status.nextSleeper += 1
+            return status.nextSleeper
+        }
+        let timer = Task { [clock] in
+            await clock.sleep(until: deadline)
+            change { status in status.sleepers.removeValue(forKey: id).map { [$0] } ?? [] }
+        }
+        await withCheckedContinuation { continuation in
+            change { status in
+                // Whoever asked for something in the meantime looked for sleepers in vain.
+                guard status.mayGoOn, !status.shouldPause, clock.now < deadline else { return [continuation] }
+                status.sleepers[id] = continuation
+                return []
+            }
+        }
+        timer.cancel()
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What a job is doing and what was asked of it: the part that `JobLifecycle`'s lock guards. Pure, but for telling events.
+struct JobStatus {
+    typealias Waiter = CheckedContinuation<Void, Never>
+
+    /// What one that does the job's work is to do next.
+    enum Step: Equatable {
+        case goOn
+        /// Wait until woken: the job is to pause.
+        case park
+        /// Wait until then, or until woken: the job is ahead of its speed.
+        case sleep(until: Duration)
+        /// Start nothing any more.
+        case end
+    }
+
+    private(set) var state = JobState.created
+    var isCancelled = false
+    /// What the job fails with.
+    var failure: JobError?
+    var ioStatus = IOStatus.ok
+
+    var isUserPaused = false
+    /// How many want the job to stand still, apart from the user.
+    var drains = 0
+    var limit: RateLimit
+
+    /// How many do the job's work now. The job is paused once all of them stand still.
+    var workers = 0
+    /// Workers that stand still, and whatever else waits for the user.
+    var parked: [Waiter] = []
+    /// Who sleeps for the speed limit's sake.
+    var sleepers: [UInt64: Waiter] = [:]
+    var nextSleeper: UInt64 = 0
+
+    var isFinalizeRequested = false
+
+    private let tell: @Sendable (JobEvent) -> Void
+
+    init(speed: UInt64, tell: @escaping @Sendable (JobEvent) -> Void) {
+        limit = RateLimit(speed: speed)
+        self.tell = tell
+        tell(.statusChanged(.created))
+    }
+
+    var mayGoOn: Bool {
+        !isCancelled && failure == nil
+    }
+
+    var shouldPause: Bool {
+        (isUserPaused || drains > 0) && mayGoOn
+    }
+
+    /// Moves to a state that may follow the present one; anything else is a mistake of ours.
+    mutating func move(to next: JobState) {
+        precondition(state.successors.contains(next), "a job can't go from \(state) to \(next)")
+        state = next
+        tell(.statusChanged(next))
+    }
+
+    /// What to do before the next piece of work, which `bytes` are charged for where it may start.
+    mutating func step(charging bytes: UInt64, now: Duration) -> Step {
+        guard mayGoOn else { return .end }
+        if shouldPause { return .park }
+        if let start = limit.nextStart(now: now) { return .sleep(until: start) }
+        limit.charge(bytes)
+        return .goOn
+    }
+
+    /// Becomes paused once no worker moves.
+    mutating func pauseIfStill() {
+        if state == .running, shouldPause, workers > 0, parked.count == workers { move(to: .paused) }
+    }
+
+    /// Those to wake when the job may go on, or is to look again.
+    mutating func wakeAll() -> [Waiter] {
+        if state == .paused { move(to: .running) }
+        let woken = parked + sleepers.values
+        parked = []
+        sleepers = [:]
+        return woken
+    }
+
+    /// Those to wake so that they notice that something changed while they slept.
+    mutating func wakeSleepers() -> [Waiter] {
+        let woken = Array(sleepers.values)
+        sleepers = [:]
+        return woken
+    }
+}
