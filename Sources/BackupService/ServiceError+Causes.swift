@@ -42,7 +42,8 @@ extension ServiceError {
             self.init(.usage, "\(error)")
         case .compressionUnsupported, .syncModeUnsupported:
             self.init(.unsupported, "\(error)")
-        case .alreadyStarted, .verbNotAllowed:
+        case .alreadyStarted, .verbNotAllowed, .alreadyPaused, .notPaused, .checkpointNeedsSyncNone,
+            .guestDeviceNeeded:
             self.init(.usage, "\(error)")
         }
     }
