@@ -27,9 +27,7 @@ extension BlockCopy: WriteHook {
         enterGuest()
         defer { leaveGuest() }
         var buffer: AlignedBuffer?
-        // While the top layer is scanned, cluster by cluster: what a guest takes on, the scan can't take out, so it must
-        // not be owed again unless it is held.
-        while let request = await takeForGuest(start..<end, limit: isScanning ? clusterSize.bytes : limit) {
+        while let request = await takeForGuest(start..<end, limit: limit) {
             guard let request = await skippingUnallocated(request) else { continue }
             // Most guest writes find nothing to copy and need no buffer. A chunk has an upper bound, so it fits an Int.
             var space = buffer.take() ?? AlignedBuffer(count: Int(limit))
@@ -38,11 +36,11 @@ extension BlockCopy: WriteHook {
         }
     }
 
-    /// While the scan has not yet said what the top layer holds, asks for the cluster at hand.
+    /// Where the scan had not yet said what the top layer holds, asks for the cluster at hand.
     ///
     /// - Returns: the request; `nil` where it need not be copied and is over.
     private func skippingUnallocated(_ request: consuming CopyRequest) async -> CopyRequest? {
-        guard isScanning else { return request }
+        guard request.mayBeUnallocated else { return request }
         var scan = AllocationScan(source: source, clusterSize: clusterSize.bytes, from: request.range.lowerBound)
         // What is not known to be unallocated is copied.
         guard let unallocated = try? await scan.next() else { return request }

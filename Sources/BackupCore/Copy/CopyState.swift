@@ -67,9 +67,12 @@ struct CopyState {
     mutating func takeForGuest(_ range: Range<UInt64>, limit: UInt64) -> GuestStep {
         if let request = inFlight.overlapping(range) { return .wait(request) }
         guard let first = copyBitmap.nextDirty(from: range.lowerBound, limit: range.upperBound) else { return .done }
-        let end = min(first.adding(limit) ?? .max, range.upperBound)
+        // What is in flight the scan can't take out, and no more of it must be copied than is held: cluster by cluster.
+        let end = min(first.adding(isScanning ? clusterSize : limit) ?? .max, range.upperBound)
         guard let area = copyBitmap.nextDirtyArea(from: first, limit: end) else { return .done }
-        return .copy(take(area, growth: 0))
+        var request = take(area, growth: 0)
+        request.mayBeUnallocated = isScanning
+        return .copy(request)
     }
 
     enum GuestStep {
