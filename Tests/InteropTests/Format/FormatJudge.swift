@@ -58,7 +58,10 @@ struct FormatJudge {
                 }
                 if !extent.readsAsZero {
                     #expect(extent.depth == entry.depth, "\(comment): depth at \(position)")
-                    #expect(extent.isCompressed == (entry.compressed ?? false), "\(comment): compressed at \(position)")
+                    // Told since QEMU 8.2.
+                    if let isCompressed = entry.compressed {
+                        #expect(extent.isCompressed == isCompressed, "\(comment): compressed at \(position)")
+                    }
                     if extent.depth == 0 {
                         #expect(
                             extent.location.map { $0.offset + done } == entry.offset.map { $0 + inside },
