@@ -3,6 +3,7 @@
 import BlockIO
 import FormatTestSupport
 import Qcow2Format
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -44,8 +45,8 @@ import Testing
         var number = 1
         while true {
             let file = MemoryDevice(name: "image.qcow2", length: 0)
-            let fault = Fault(kind: one.request, calls: number...number + one.burst - 1, errno: .ioError)
-            let faulty = FaultInjectingDevice(file, faults: [fault])
+            let faults = (number..<number + one.burst).map { Fault.call($0, of: one.request) }
+            let faulty = FaultInjectingDevice(file, faults: faults)
             let model = try await Self.scenario(one.kind, in: faulty, retries: one.burst + 1)
             try await model.verify()
             let problems = ImageCheck(file.snapshot.allBytes).problems
