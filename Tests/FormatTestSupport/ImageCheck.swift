@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
+import BlockIO
 
 /// Counts who uses which cluster of a closed image, and compares that with the refcounts: no leaks, no errors.
 ///
@@ -11,6 +12,7 @@ public struct ImageCheck {
     private var uses: [UInt64: UInt64] = [:]
     /// Clusters that entries call their own.
     private var owned: [UInt64: Bool] = [:]
+    private var lastChunk: (UInt64, Bool) = (.max, false)
     public private(set) var problems: [String] = []
 
     public init(_ bytes: [UInt8]) {
@@ -37,6 +39,18 @@ public struct ImageCheck {
 
     private func word32(_ offset: UInt64) -> UInt64 { word(offset) >> 32 }
 
+    /// Whether the 4 KiB around an offset are all zeroes: large tables mostly are.
+    private mutating func isZeroChunk(_ offset: UInt64) -> Bool {
+        guard clusterBits >= 12 else { return false }
+        let chunk = offset >> 12
+        if lastChunk.0 != chunk {
+            let start = Int(chunk << 12)
+            guard start + 4096 <= bytes.count else { return false }
+            lastChunk = (chunk, bytes.span.bytes.extracting(start..<start + 4096).isZero)
+        }
+        return lastChunk.1
+    }
+
     private mutating func use(_ offset: UInt64, count: UInt64) {
         for cluster in offset >> clusterBits..<(offset >> clusterBits) + count { uses[cluster, default: 0] += 1 }
     }
@@ -53,7 +67,7 @@ public struct ImageCheck {
             use(table, count: 1)
             owned[table >> clusterBits] = entry >> 63 == 1
             if table + cluster > UInt64(bytes.count) { problems.append("L2 table at \(table) past the end") }
-            for offset in stride(from: table, to: table + cluster, by: Int(entryLength)) {
+            for offset in stride(from: table, to: table + cluster, by: Int(entryLength)) where !isZeroChunk(offset) {
                 let entry = word(offset)
                 if entry >> 62 & 1 == 1 {
                     let bits = 62 - (clusterBits - 8)
@@ -73,19 +87,30 @@ public struct ImageCheck {
         let cluster = UInt64(1) << clusterBits
         let (table, tableClusters) = (word(48), word32(56))
         use(table, count: tableClusters)
-        let blocks = (0..<tableClusters * cluster / 8).map { word(table + $0 * 8) }
+        let blocks = (0..<tableClusters * cluster / 8).map { index in
+            let offset = table + index * 8
+            return isZeroChunk(offset) ? 0 : word(offset)
+        }
         for block in blocks where block != 0 {
             use(block, count: 1)
             if block + cluster > UInt64(bytes.count) { problems.append("refcount block at \(block) past the end") }
         }
         let perBlock = cluster * 8 / width
-        for (index, block) in blocks.enumerated() {
+        let fileClusters = UInt64(bytes.count) >> clusterBits + 8
+        for (index, block) in blocks.enumerated() where block != 0 || UInt64(index) * perBlock <= fileClusters {
             for inside in 0..<perBlock {
                 let number = UInt64(index) * perBlock + inside
+                if block != 0, number > fileClusters {
+                    let rest = Int(block + inside * width / 8)..<min(Int(block + cluster), bytes.count)
+                    if !bytes.span.bytes.extracting(rest).isZero { problems.append("refcounts behind the file") }
+                    break
+                }
                 let count = block == 0 ? 0 : refcount(in: block, at: inside, width: width)
                 let used = uses[number, default: 0]
                 if count != used { problems.append("cluster \(number): refcount \(count), \(used) uses") }
-                if let isOwned = owned[number], isOwned != (count == 1) { problems.append("cluster \(number): copied flag") }
+                if let isOwned = owned[number], isOwned != (count == 1) {
+                    problems.append("cluster \(number): copied flag")
+                }
                 if block == 0, inside >= UInt64(bytes.count) >> clusterBits { break }
             }
         }

@@ -101,7 +101,9 @@ public final class ImageModel {
         case .discard: try await zero(random.range(below: kind.size), discarding: true)
         case .compress:
             if kind.dataFile == .none { try await compress(alignedRange()) }
-        case .copy: try await copy(alignedRange())
+        case .copy:
+            // Files take copies from files only.
+            if file is MemoryDevice { try await copy(alignedRange()) }
         case .read: try await checkRead(random.range(below: kind.size))
         case .status: try await checkStatus(random.range(below: kind.size))
         case .flush: try await flush()

@@ -138,7 +138,8 @@ import Testing
         let disk = try await DiskOpener().open(path)
         // Sectors are whole.
         #expect(disk.device.length == 1024)
-        #expect(try await disk.device.bytes(at: 990, count: 34) == [UInt8](repeating: 1, count: 10) + [UInt8](repeating: 0, count: 24))
+        let end = [UInt8](repeating: 1, count: 10) + [UInt8](repeating: 0, count: 24)
+        #expect(try await disk.device.bytes(at: 990, count: 34) == end)
         await #expect(throws: ChainError.self) { try await DiskOpener().open(path, snapshot: "x") }
     }
 

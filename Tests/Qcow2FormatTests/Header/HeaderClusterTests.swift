@@ -139,9 +139,11 @@ import Testing
     }
 
     @Test func featureNames() {
-        let table = FeatureNameTable(data: FeatureNameTable.ours + [0, 40, 0x41, 0x0a, 0] + [UInt8](repeating: 0, count: 43))
+        let other: [UInt8] = [0, 40, 0x41, 0x0a] + [UInt8](repeating: 0, count: 44)
+        let table = FeatureNameTable(data: FeatureNameTable.ours + other)
         #expect(table.names(of: [.dirty, .extendedL2]) == ["dirty bit", "extended L2 entries"])
-        #expect(table.names(of: IncompatibleFeatures(rawValue: 1 << 40 | 1 << 63)) == ["A?", "unknown incompatible feature bit 63"])
+        let unknown = IncompatibleFeatures(rawValue: 1 << 40 | 1 << 63)
+        #expect(table.names(of: unknown) == ["A?", "unknown incompatible feature bit 63"])
         // Cut anywhere, it is read as far as it goes.
         for count in 0..<FeatureNameTable.ours.count {
             _ = FeatureNameTable(data: Array(FeatureNameTable.ours.prefix(count)))

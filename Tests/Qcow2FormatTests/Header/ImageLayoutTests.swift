@@ -110,7 +110,9 @@ import Testing
         #expect(
             await opens { bytes in for index in 0..<8 { bytes[table + 8 + index] = bytes[table + index] } }
                 == (true, false), "two entries for one refcount block")
-        #expect(await opens { $0.replaceSubrange(table..<table + 8, with: [0, 0, 0, 0, 0, UInt8(table >> 16), 0, 0]) }
-            == (true, false), "refcount block in the refcount table")
+        let here: [UInt8] = [0, 0, 0, 0, 0, UInt8(table >> 16), 0, 0]
+        #expect(
+            await opens { $0.replaceSubrange(table..<table + 8, with: here) } == (true, false),
+            "refcount block in the refcount table")
     }
 }

@@ -122,7 +122,8 @@ import Testing
             }
             var position: UInt64 = 0
             for _ in 0..<3000 where position < image.length {
-                position += try await image.blockStatus(at: position, length: image.length - position, in: .chain).length
+                position += try await image.blockStatus(at: position, length: image.length - position, in: .chain)
+                    .length
             }
         } catch {
             // Every error can be told.

@@ -28,7 +28,8 @@ import Testing
     }
 
     /// Tasks that write to ranges of their own, which share clusters.
-    @Test(arguments: [9, 12, 16], [false, true]) func concurrentWriters(clusterBits: Int, hasBacking: Bool) async throws {
+    @Test(arguments: [9, 12, 16], [false, true]) func concurrentWriters(clusterBits: Int, hasBacking: Bool) async throws
+    {
         var kind = ImageCase(clusterBits: clusterBits)
         kind.backing = hasBacking ? .shorter : .none
         kind.hasExtendedL2 = clusterBits == 16

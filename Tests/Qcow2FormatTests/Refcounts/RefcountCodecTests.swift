@@ -11,7 +11,7 @@ import Testing
         let codec = RefcountCodec(order: order)
         let width = 1 << order
         #expect(codec.bits == width)
-        #expect(codec.maximum == (width == 64 ? .max : (1 << UInt64(width)) - 1))
+        #expect(codec.maximum == (width == 64 ? UInt64.max : (1 << UInt64(width)) - 1))
         #expect(codec.capacity(ofBytes: 512) == 4096 / width)
         var random = SeededRandom(seed: UInt64(order))
         var bytes = [UInt8](repeating: 0, count: 512)

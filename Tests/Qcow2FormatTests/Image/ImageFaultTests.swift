@@ -9,7 +9,7 @@ import Testing
 
 /// Whatever call to the file fails: the request that needed it fails, can be tried again, and in the end the image holds
 /// what was written and nothing has leaked.
-@Suite struct FaultTests {
+@Suite struct ImageFaultTests {
     struct Case: Sendable, CustomStringConvertible {
         var kind: ImageCase
         var request: RequestKind
@@ -55,7 +55,7 @@ import Testing
             // Past the last call that the scenario makes.
             guard faulty.counts[one.request, default: 0] >= number else { break }
             // Without much time, not every call of a long scenario.
-            number += isHeavyRun ? 1 : 1 + number / 12
+            number += isHeavyRun ? 1 : 1 + number / 7
         }
     }
 
