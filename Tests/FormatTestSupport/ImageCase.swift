@@ -21,6 +21,8 @@ public struct ImageCase: Sendable, CustomStringConvertible {
     public var dataFile = DataFile.none
     public var compressionType = CompressionType.zlib
     public var seed: UInt64 = 0
+    /// Length in bytes of a disk that exists; `nil` for one to be made.
+    public var sizeOverride: UInt64?
 
     public init(clusterBits: Int) {
         self.clusterBits = clusterBits
@@ -28,6 +30,7 @@ public struct ImageCase: Sendable, CustomStringConvertible {
 
     /// Length in bytes of the disk: several L2 tables of small clusters, and no multiple of the cluster.
     public var size: UInt64 {
+        if let sizeOverride { return sizeOverride }
         let cluster = UInt64(1) << UInt64(clusterBits)
         let clusters: UInt64 = clusterBits <= 12 ? 300 : clusterBits <= 16 ? 21 : 2
         return clusters * cluster + (clusterBits > 10 ? 3 * 512 : 0)

@@ -17,6 +17,9 @@ public final class ImageModel {
     /// What was done, for messages.
     public private(set) var log: [String] = []
     public var random: SeededRandom
+    /// What failed and was tried again.
+    public private(set) var faults: [BlockError] = []
+    private let retries: Int
     private let backing: (any BlockDevice)?
 
     /// Random content to take pieces of; making it anew each time is slow.
@@ -31,8 +34,11 @@ public final class ImageModel {
 
     /// Makes an empty image.
     ///
-    /// - Parameter file: where the image goes; `nil` for memory.
-    public init(_ kind: ImageCase, in file: (any StorageDevice)? = nil) async throws {
+    /// - Parameters:
+    ///   - file: where the image goes; `nil` for memory.
+    ///   - retries: how often a call that fails is tried again.
+    public init(_ kind: ImageCase, in file: (any StorageDevice)? = nil, retries: Int = 0) async throws {
+        self.retries = retries
         self.kind = kind
         random = SeededRandom(seed: kind.seed)
         let size = Int(kind.size)
@@ -47,7 +53,10 @@ public final class ImageModel {
         } else {
             backing = nil
         }
-        image = try await Qcow2Image.create(kind.options, in: self.file, dataFile: dataFile, backing: backing)
+        let (place, data, below) = (self.file, dataFile, backing)
+        (image, faults) = try await Self.attempt(retries) { () throws(BlockError) in
+            try await Qcow2Image.create(kind.options, in: place, dataFile: data, backing: below)
+        }
     }
 
     /// Takes an image that exists, and what its disk holds.
@@ -57,6 +66,7 @@ public final class ImageModel {
         self.kind = kind
         self.file = file
         self.backing = backing
+        retries = 0
         self.expected = expected
         dataFile = nil
         backingBytes = nil
@@ -91,10 +101,12 @@ public final class ImageModel {
         case .discard: try await zero(random.range(below: kind.size), discarding: true)
         case .compress:
             if kind.dataFile == .none { try await compress(alignedRange()) }
-        case .copy: try await copy(alignedRange())
+        case .copy:
+            // Files take copies from files only.
+            if file is MemoryDevice { try await copy(alignedRange()) }
         case .read: try await checkRead(random.range(below: kind.size))
         case .status: try await checkStatus(random.range(below: kind.size))
-        case .flush: try await image.flush()
+        case .flush: try await flush()
         case .verify: try await verify()
         case .reopen: if Int.random(in: 0..<4, using: &random) == 0 { try await reopen() }
         }
@@ -117,23 +129,27 @@ public final class ImageModel {
     public func write(_ range: Range<UInt64>) async throws {
         log.append("write \(range)")
         let bytes = content(range)
-        try await image.write(at: range.lowerBound, bytes: bytes)
+        try await attempt { () throws(BlockError) in try await image.write(at: range.lowerBound, bytes: bytes) }
         put(bytes, range)
     }
 
     public func compress(_ range: Range<UInt64>) async throws {
         log.append("compress \(range)")
         let bytes = content(range)
-        try await image.writeCompressed(at: range.lowerBound, from: bytes.span.bytes)
+        try await attempt { () throws(BlockError) in
+            try await image.writeCompressed(at: range.lowerBound, from: bytes.span.bytes)
+        }
         put(bytes, range)
     }
 
     public func zero(_ range: Range<UInt64>, discarding: Bool = false) async throws {
         log.append("\(discarding ? "discard" : "zero") \(range)")
-        if discarding {
-            try await image.discard(at: range.lowerBound, length: UInt64(range.count))
-        } else {
-            try await image.writeZeroes(at: range.lowerBound, length: UInt64(range.count))
+        try await attempt { () throws(BlockError) in
+            if discarding {
+                try await image.discard(at: range.lowerBound, length: UInt64(range.count))
+            } else {
+                try await image.writeZeroes(at: range.lowerBound, length: UInt64(range.count))
+            }
         }
         put([UInt8](repeating: 0, count: range.count), range)
     }
@@ -142,16 +158,50 @@ public final class ImageModel {
         log.append("copy \(range)")
         let bytes = content(range)
         let source = MemoryDevice(name: "source", bytes: [9] + bytes)
-        try await image.copyRange(
-            from: StorageLocation(device: source, offset: 1), to: range.lowerBound, length: UInt64(range.count))
+        try await attempt { () throws(BlockError) in
+            try await image.copyRange(
+                from: StorageLocation(device: source, offset: 1), to: range.lowerBound, length: UInt64(range.count))
+        }
         put(bytes, range)
     }
 
     /// Closes the image and opens it again.
     public func reopen() async throws {
         log.append("reopen")
-        try await image.close()
-        image = try await Qcow2File(file).open(dataFile: dataFile, backing: backing, forWriting: true)
+        try await close()
+        image = try await attempt { () throws(BlockError) in
+            try await Qcow2File(file).open(dataFile: dataFile, backing: backing, forWriting: true)
+        }
+    }
+
+    public func flush() async throws {
+        log.append("flush")
+        try await attempt { () throws(BlockError) in try await image.flush() }
+    }
+
+    public func close() async throws {
+        try await attempt { () throws(BlockError) in try await image.close() }
+    }
+
+    private func attempt<Result>(_ body: () async throws(BlockError) -> Result) async throws(BlockError) -> Result {
+        let (result, errors) = try await Self.attempt(retries, body)
+        faults += errors
+        return result
+    }
+
+    /// Calls until a call succeeds, or has failed once more than it may.
+    private static func attempt<Result>(
+        _ retries: Int, _ body: () async throws(BlockError) -> Result
+    ) async throws(BlockError) -> (Result, [BlockError]) {
+        var errors: [BlockError] = []
+        while true {
+            do throws(BlockError) {
+                return (try await body(), errors)
+            } catch {
+                guard errors.count < retries else { throw error }
+                errors.append(error)
+            }
+        }
     }
 
     // MARK: Checks
@@ -161,7 +211,9 @@ public final class ImageModel {
     }
 
     public func checkRead(_ range: Range<UInt64>) async throws {
-        let bytes = try await image.bytes(at: range.lowerBound, count: range.count)
+        let bytes = try await attempt { () throws(BlockError) in
+            try await image.bytes(at: range.lowerBound, count: range.count)
+        }
         let wanted = expected[Int(range.lowerBound)..<Int(range.upperBound)]
         guard bytes[...] != wanted else { return }
         let index = zip(bytes, wanted).enumerated().first { $0.element.0 != $0.element.1 }!.offset

@@ -63,6 +63,9 @@ public final class RangeLock: Sendable {
         return id
     }
 
+    /// Number of requests that wait.
+    public var waitingCount: Int { state.withLock { $0.requests.count { $0.blockers > 0 } } }
+
     /// Lets go of what `acquire` waited for.
     public func release(_ id: UInt64) {
         let freed = state.withLock { state in

@@ -133,7 +133,9 @@ extension Qcow2Metadata {
         if needsNext, placing.fresh.isEmpty {
             let found = try await findFree(atMost: rest.dividedRoundingUp(by: geometry.clusterLength) + 1)
             // What lies in the way of going on behind the last byte makes us start afresh.
-            if isFull || found.lowerBound != placing.position >> bits + 1 { placing.position = found.lowerBound << bits }
+            if isFull || found.lowerBound != placing.position >> bits + 1 {
+                placing.position = found.lowerBound << bits
+            }
             try await take(found)
             placing.fresh = found
         }

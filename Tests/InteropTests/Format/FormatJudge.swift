@@ -52,13 +52,17 @@ struct FormatJudge {
                 let count = min(left, entry.start + entry.length - position)
                 let inside = position - entry.start
                 let done = extent.length - left
-                // A data file's and a backing file's holes are the file system's affair.
+                // A data file's and a backing file's holes are the file system's affair, as are those behind clusters
+                // that are allocated (zero and data in one).
                 if extent.depth == 0, device.dataFile == nil {
-                    #expect(extent.readsAsZero == entry.zero, "\(comment): zero at \(position)")
+                    #expect(extent.readsAsZero == (entry.zero && !entry.data), "\(comment): zero at \(position)")
                 }
                 if !extent.readsAsZero {
                     #expect(extent.depth == entry.depth, "\(comment): depth at \(position)")
-                    #expect(extent.isCompressed == (entry.compressed ?? false), "\(comment): compressed at \(position)")
+                    // Told since QEMU 8.2.
+                    if let isCompressed = entry.compressed {
+                        #expect(extent.isCompressed == isCompressed, "\(comment): compressed at \(position)")
+                    }
                     if extent.depth == 0 {
                         #expect(
                             extent.location.map { $0.offset + done } == entry.offset.map { $0 + inside },
