@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Glibc
+import SystemPackage
 import TestSupport
 
 /// A run of the program that is held up at its first flush, when it has opened everything.
