@@ -91,7 +91,7 @@ struct LockedImageTests {
             try await Peers.create(other, "", 1 << 20, backing: chain.middle)
             let running = try await holder.open(other)
             for sync in ["full", "top"] {
-                let target = directory.file("\(sync).qcow2")
+                let target = directory.file("target-\(sync).qcow2")
                 try await Peers.backUp(chain.top, to: target, ["--sync=\(sync)"])
                 try await Peers.expectEqual(chain.top.string, "qcow2", target.string)
             }
