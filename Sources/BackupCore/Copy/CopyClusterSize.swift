@@ -48,8 +48,11 @@ public struct CopyClusterSize: Sendable, Equatable {
         self.warning = warning
     }
 
+    /// Bytes of a file system block: the smallest hole that saves room in a file.
+    private static let holeLength: UInt64 = 4096
+
     /// The unit in which zeroes are told from data. Finer would only allocate more pieces, not fewer bytes.
     var zeroUnit: UInt64 {
-        targetBytes == 0 ? bytes : targetBytes
+        targetBytes == 0 ? Self.holeLength : targetBytes
     }
 }

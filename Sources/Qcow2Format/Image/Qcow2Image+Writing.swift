@@ -71,6 +71,8 @@ extension Qcow2Image {
     ///   - range: guest bytes, possibly none.
     ///   - host: where the guest byte `anchor` goes.
     private func fill(_ range: Range<UInt64>, placed host: HostOffset, of anchor: UInt64) async throws(BlockError) {
+        // A data file is as long as the disk; a cluster of the image file is whole.
+        let range = dataFile == nil ? range : range.clamped(to: 0..<length)
         guard !range.isEmpty else { return }
         // A data file ends with the disk; the image file goes on to the cluster's end.
         let end = dataFile == nil ? range.upperBound : min(range.upperBound, length)

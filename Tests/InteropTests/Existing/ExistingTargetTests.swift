@@ -83,7 +83,7 @@ struct ExistingTargetTests {
 
     @Test(arguments: Case.some)
     func qcow2(item: Case) async throws {
-        var random = SeededRandom(seed: UInt64(item.testDescription.utf8.reduce(0) { $0 &* 31 &+ Int($1) }))
+        var random = SeededRandom(text: item.testDescription)
         try await withTemporaryDirectory { directory in
             let disk = try await RandomDisk(ImageShape(), layers: 2, in: directory, random: &random)
             let target = try await makeTarget(item, disk.length, in: directory, random: &random)
@@ -120,7 +120,7 @@ struct ExistingTargetTests {
     /// Top writes what the source's topmost image holds, into an overlay of the same backing file.
     @Test(arguments: ["", "cluster_size=4k", "extended_l2=on", "compat=0.10"], [[], ["-c"]])
     func topIntoOverlay(shape: String, compression: [String]) async throws {
-        var random = SeededRandom(seed: UInt64(shape.utf8.count))
+        var random = SeededRandom(text: shape)
         try await withTemporaryDirectory { directory in
             let disk = try await RandomDisk(ImageShape(), layers: 3, in: directory, random: &random)
             try await withBacking(of: disk) { backing in
@@ -151,7 +151,13 @@ struct ExistingTargetTests {
             try await Peers.backUp(disk.path, to: target, ["-n"])
             try await Peers.expectClean(target)
             try await Peers.expectEqual(disk.path.string, "qcow2", target.string)
-            if isRaw { try await Peers.expectEqual(disk.path.string, "qcow2", data.string, "raw") }
+            if isRaw {
+                // QEMU has made the file longer than the disk, to whole clusters.
+                try await Program.qemuIMG.runSuccessfully([
+                    "resize", "-q", "-f", "raw", "--shrink", data.string, "\(disk.length)",
+                ])
+                try await Peers.expectEqual(disk.path.string, "qcow2", data.string, "raw")
+            }
         }
     }
 

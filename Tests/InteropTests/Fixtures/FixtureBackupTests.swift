@@ -22,7 +22,12 @@ struct FixtureBackupTests {
             let before = try directory.content()
             let target = directory.file("target.qcow2")
 
-            try await Peers.backUp(source, to: target, fixture.facts.arguments + way)
+            let result = try await Program.qcowbackup.runSuccessfully(
+                ["-q"] + fixture.facts.arguments + way + [source.string, target.string])
+            #expect(result.standardOutput.isEmpty)
+            for line in result.standardError.split(separator: "\n") {
+                #expect(line.hasPrefix("qcowbackup: warning: "))
+            }
 
             var after = try directory.content()
             #expect(after.removeValue(forKey: "target.qcow2") != nil)
@@ -33,10 +38,26 @@ struct FixtureBackupTests {
                 try await Program.qemuIMG.runSuccessfully([
                     "convert", "-l", snapshot, "-O", "raw", source.string, directory.file("snapshot.raw").string,
                 ])
+                // That has the length that the disk has now, and the snapshot its own.
+                try await Program.qemuIMG.runSuccessfully([
+                    "resize", "-q", "-f", "raw", "--shrink", directory.file("snapshot.raw").string,
+                    "\(try #require(fixture.facts.virtualSize))",
+                ])
                 (original, format) = ("snapshot.raw", "raw")
             }
             // QEMU looks for a data file in the working directory.
             try await Peers.expectEqual(original, format, "target.qcow2", in: directory.path)
+        }
+    }
+
+    @Test
+    func aWarningComesOfACorruptImage() async throws {
+        let fixture = try #require(try Fixture.accepted().first { $0.name == "corrupt" })
+        try await withTemporaryDirectory { directory in
+            let source = try fixture.copyIntoPlace(directory)
+            let result = try await Program.qcowbackup.runSuccessfully(
+                ["-q", source.string, directory.file("target.qcow2").string])
+            #expect(result.standardError.contains("marked corrupt"))
         }
     }
 }

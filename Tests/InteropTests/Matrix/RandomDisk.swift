@@ -43,7 +43,7 @@ struct RandomDisk {
         var commands = shape.dataFile == .none ? compressedWrites(shape) : []
         for _ in 0..<Int.random(in: 3...9, using: &random) { commands.append(change(shape)) }
         try await Peers.io(path, commands)
-        if shape.dataFile == .none, shape.refcountBits > 2, Int.random(in: 0..<4, using: &random) == 0 {
+        if shape.dataFile == .none, shape.refcountBits >= 16, Int.random(in: 0..<4, using: &random) == 0 {
             // From now on some clusters are shared with a snapshot.
             try await Program.qemuIMG.runSuccessfully(["snapshot", "-q", "-c", "before", path.string])
             try await Peers.io(path, [change(shape), change(shape)])

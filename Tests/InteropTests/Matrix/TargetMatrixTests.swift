@@ -44,7 +44,7 @@ struct TargetMatrixTests {
 
     @Test(arguments: options, [["--sync=full"], ["--sync=full", "-c"], ["--sync=top"], ["--sync=top", "-c"]])
     func property(options: Options, way: [String]) async throws {
-        var random = SeededRandom(seed: UInt64(options.testDescription.utf8.reduce(0) { $0 &* 31 &+ Int($1) }))
+        var random = SeededRandom(text: options.testDescription)
         try await withTemporaryDirectory { directory in
             let disk = try await RandomDisk(ImageShape(), layers: 2, in: directory, random: &random)
             let target = directory.file("target.qcow2")

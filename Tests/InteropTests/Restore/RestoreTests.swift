@@ -64,7 +64,7 @@ struct RestoreTests {
             try await Program.qemuIMG.runSuccessfully(
                 ["convert", "-f", "raw", "-O", "raw", url, directory.file("restored.raw").string])
             #expect(try directory.read("restored.raw") == disk.bytes)
-            try await Peers.io(FilePath(url), ["write -q -P 0x21 64k 300k"], format: "raw")
+            try await Program.qemuIO.runSuccessfully(["-f", "raw", "-c", "write -q -P 0x21 64k 300k", url])
             daemon.signal(15)
             _ = try await daemon.wait()
             try await Peers.expectClean(target)

@@ -20,12 +20,17 @@ enum QEMUHolder: String, Sendable, CaseIterable {
             try await holder.waitForOutput("iB")
             return holder
         case .storageDaemon:
-            let holder = try Program.qemuStorageDaemon.start([
-                "--blockdev",
-                "driver=\(format),node-name=disk,read-only=\(readOnly ? "on" : "off"),file.driver=file,"
-                    + "file.filename=\(path)",
-                "--chardev", "stdio,id=monitor", "--monitor", "chardev=monitor",
-            ])
+            // A raw disk takes the locks of a writer once it has one.
+            let export = [
+                "--nbd-server", "addr.type=unix,addr.path=\(path).sock",
+                "--export", "type=nbd,id=export,node-name=disk,writable=\(readOnly ? "off" : "on")",
+            ]
+            let holder = try Program.qemuStorageDaemon.start(
+                [
+                    "--blockdev",
+                    "driver=\(format),node-name=disk,read-only=\(readOnly ? "on" : "off"),file.driver=file,"
+                        + "file.filename=\(path)",
+                ] + export + ["--chardev", "stdio,id=monitor", "--monitor", "chardev=monitor"])
             // The greeting comes after the block devices are there.
             try await holder.waitForOutput("QMP")
             return holder

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Glibc
+import SystemPackage
 import TestSupport
 
 /// A run of the program that is held up at its first flush, when it has opened everything.
@@ -18,8 +19,13 @@ struct StoppedBackup {
 
     /// Lets it run to its end.
     func goOn() async throws -> ProgramResult {
-        // The program is in the group of strace, and strace doesn't mind.
-        _ = kill(-running.processID, SIGCONT)
+        // strace counts the calls of each thread for itself, so others may yet stop the program at theirs. The program is
+        // in the group of strace, which doesn't mind the signal, and neither does a program that runs.
+        let group = -running.processID
+        let waking = Task {
+            repeat { _ = kill(group, SIGCONT) } while (try? await Task.sleep(for: .milliseconds(50))) != nil
+        }
+        defer { waking.cancel() }
         return try await running.wait()
     }
 }

@@ -14,7 +14,7 @@ enum Peers {
     /// Whether the cases that take minutes run too.
     static let isHeavy = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"
 
-    /// Runs a backup that must succeed, without summary.
+    /// Runs a backup that must succeed, and say nothing.
     static func backUp(_ source: FilePath, to target: FilePath, _ arguments: [String]) async throws {
         let result = try await Program.qcowbackup.runSuccessfully(
             ["-q"] + arguments + [source.string, target.string], timeout: .seconds(120))
