@@ -4,12 +4,19 @@ import Glibc
 import SystemPackage
 
 enum ServicePath {
-    /// The path from the root on, without `.` and `..`, and with symbolic links as they are.
+    /// The path from the root on, without `.` and `..`, and with symbolic links as they are unless `..` follows one.
     static func absolute(_ path: String) -> String {
         var path = FilePath(path)
         if path.isRelative, let current = getcwd(nil, 0) {
             defer { free(current) }
             path = FilePath(String(cString: current)).pushing(path)
+        }
+        // What `..` means behind a symbolic link only the file system knows.
+        if path.components.contains(where: { $0.kind == .parentDirectory }), let name = path.lastComponent,
+            let folder = realpath(path.removingLastComponent().string, nil)
+        {
+            defer { free(folder) }
+            return FilePath(String(cString: folder)).appending(name).lexicallyNormalized().string
         }
         return path.lexicallyNormalized().string
     }

@@ -18,6 +18,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     }
 
     let name: String
+    /// `FOLDER` stands for the folder of the images.
     let arguments: [String]
     let before: Before
     var isRaw = false
@@ -28,7 +29,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
         FaultScenario(name: "full", arguments: ["--sync=full"], before: .nothing),
         FaultScenario(name: "top, compressed", arguments: ["--sync=top", "--compress"], before: .nothing),
         FaultScenario(name: "full, replacing", arguments: ["--force", "--compression-type=zstd"], before: .oldImage),
-        FaultScenario(name: "full, with a data file", arguments: ["-o", "data_file=target.data"], before: .nothing),
+        FaultScenario(name: "full, with a data file", arguments: ["-o", "data_file=FOLDER/target.data"], before: .nothing),
         FaultScenario(name: "full, onto an image", arguments: ["-n"], before: .emptyImage),
         FaultScenario(name: "raw", arguments: ["-O", "raw", "--copy-range=on"], before: .nothing, isRaw: true),
         FaultScenario(name: "raw, onto a file", arguments: ["-O", "raw", "-n"], before: .fullRaw, isRaw: true),

@@ -17,6 +17,7 @@ final class FaultWorkshop: Sendable {
     static let sourceName = "source.qcow2"
     static let targetName = "target.img"
     static let partialName = "target.img.partial"
+    static let dataName = "target.data"
     static let length = 1 << 20
 
     init() async throws {
@@ -56,7 +57,7 @@ final class FaultWorkshop: Sendable {
 
     /// Brings the target's path into the state that the scenario starts from.
     func prepare(_ scenario: FaultScenario) throws {
-        for name in [Self.targetName, "target.data"].flatMap({ [$0, $0 + ".partial"] }) where directory.exists(name) {
+        for name in [Self.targetName, Self.dataName].flatMap({ [$0, $0 + ".partial"] }) where directory.exists(name) {
             try FileManager.default.removeItem(atPath: directory.file(name).string)
         }
         if let content = contentBefore(scenario) { try directory.write(content, to: Self.targetName) }
@@ -64,7 +65,7 @@ final class FaultWorkshop: Sendable {
 
     /// The command line of a run, without the program.
     func arguments(_ scenario: FaultScenario, _ more: [String] = []) -> [String] {
-        scenario.arguments + more + [source, target]
+        scenario.arguments.map { $0.replacing("FOLDER", with: directory.path.string) } + more + [source, target]
     }
 
     /// Runs the program as it is.
@@ -75,18 +76,23 @@ final class FaultWorkshop: Sendable {
     /// The calls that change a file or its name, or make that durable.
     static let changes = "pwrite64,fdatasync,fsync,ftruncate,fallocate,copy_file_range,rename,renameat2"
 
-    /// Starts the program under strace, as the child itself: a signal to the child reaches the program.
+    /// Starts the program under strace. The trace goes to standard output.
     ///
     /// - Parameters:
-    ///   - injection: as in strace's `-e inject=...`.
-    ///   - call: the call that the injection is about; it is traced, so that the trace shows whether it happened.
+    ///   - calls: what is traced.
+    ///   - injection: as in strace's `-e inject=...`. What it is about must be traced.
+    ///   - onSource: whether only calls on the source's files count.
+    ///   - showsFiles: whether the trace names the file behind each descriptor.
     func startTraced(
-        _ scenario: FaultScenario, calls: String, inject injection: String?, _ more: [String] = []
+        _ scenario: FaultScenario, calls: String, inject injection: String?, onSource: Bool = false,
+        showsFiles: Bool = false, _ more: [String] = []
     ) throws -> RunningProgram {
         let program = try #require(Program.qcowbackup.path)
-        return try Program.strace.start(
-            ["-D", "-f", "-s", "8", "-o", "/dev/stdout", "-e", "trace=\(calls)"]
-                + (injection.map { ["-e", "inject=\($0)"] } ?? []) + [program.string] + arguments(scenario, more))
+        var options = ["-f", "-s", "8", "-o", "/dev/stdout", "-e", "trace=\(calls)"]
+        if let injection { options += ["-e", "inject=\(injection)"] }
+        if showsFiles { options.append("-y") }
+        if onSource { options += ["-P", source, "-P", directory.file("base.qcow2").string] }
+        return try Program.strace.start(options + [program.string] + arguments(scenario, more))
     }
 
     /// What a run left.
@@ -170,7 +176,7 @@ final class FaultWorkshop: Sendable {
     /// A run after one that was killed finds its way, and leaves nothing behind.
     func judgeNextRun(_ scenario: FaultScenario, _ context: String) async throws {
         var next = scenario
-        if scenario.before == .nothing, directory.exists(Self.targetName) {
+        if scenario.before == .nothing {
             next = FaultScenario(
                 name: scenario.name, arguments: scenario.arguments + ["--force"], before: .nothing,
                 isRaw: scenario.isRaw)

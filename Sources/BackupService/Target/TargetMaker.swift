@@ -84,6 +84,11 @@ struct TargetMaker {
                 throw ServiceError(.usage, "a target with an external data file can't hold compressed clusters")
             }
         }
+        if let name = options.dataFileName {
+            // Beside the image, as a reader of the name would look for it. Recorded from the root on, because QEMU looks
+            // in the folder where it happens to be started.
+            options.dataFileName = ServicePath.absolute(ImagePath.resolve(name, relativeTo: request.target))
+        }
         if sync == .top, let backing = source.backing {
             options.backingFileName = ServicePath.absolute(backing.path)
             options.backingFormat = backing.format
@@ -134,7 +139,7 @@ struct TargetMaker {
     private func makeFile(_ place: FilePlace, _ options: Qcow2Options) async throws(ServiceError) -> BackupTarget {
         // Looked at first: until something is made there is nothing to remove.
         let dataPlace = try options.dataFileName.map { (name) throws(ServiceError) in
-            try self.dataPlace(ImagePath.resolve(name, relativeTo: place.path), of: place)
+            try self.dataPlace(name, of: place)
         }
         let file = try await place.create(copyRange: copyRange, readFiles: readFiles)
         note(file.device)
@@ -168,7 +173,7 @@ struct TargetMaker {
     /// Where the data file goes of an image that is to be at `image`.
     private func dataPlace(_ path: String, of image: FilePlace) throws(ServiceError) -> FilePlace {
         let absolute = ServicePath.absolute(path)
-        guard absolute != ServicePath.absolute(image.path), absolute != ServicePath.absolute(image.partialPath) else {
+        guard ![image.path, image.partialPath].map(ServicePath.absolute).contains(absolute) else {
             throw ServiceError(.usage, "the data file \(path) would be the image itself", advice: "name another data_file")
         }
         guard let present = try status(of: path) else { return FilePlace(path: path, replaces: false) }
@@ -176,7 +181,7 @@ struct TargetMaker {
             throw ServiceError(.usage, "\(path) is part of the source", advice: "choose another data_file")
         }
         guard present.kind == .regular else { throw ServiceError(.notADisk(path: path, kind: present.kind)) }
-        guard image.replaces else {
+        guard request.existingTarget == .replace else {
             throw ServiceError(.exists, "the data file \(path) exists", advice: "--force replaces it")
         }
         let resolved = try ServicePath.resolved(path)

@@ -49,7 +49,8 @@ public final class RunningProgram: Sendable {
         defer { posix_spawnattr_destroy(&attributes) }
         var defaults = sigset_t()
         sigemptyset(&defaults)
-        sigaddset(&defaults, SIGPIPE)
+        // Whoever started the tests may ignore some: a shell does with those of its background jobs.
+        for number in [SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1] { sigaddset(&defaults, number) }
         posix_spawnattr_setsigdefault(&attributes, &defaults)
         // The threads that tests run on block signals, and a child would inherit that.
         var blocked = sigset_t()
