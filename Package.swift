@@ -78,7 +78,6 @@ let package = Package(
             "Qcow2FormatTests",
             ["BinaryCoding", "BlockIO", "CZlib", "CZstd", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
         tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
-        tests("BackupServiceTests", ["BackupCore", "BackupService", "BlockIO", "Qcow2Format", "TestSupport", system]),
         tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "qcowbackup", arguments]),
         tests("InteropTests", ["BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]

@@ -73,7 +73,8 @@ struct FaultInjectionTests {
     ) async throws -> Bool {
         try workshop.prepare(scenario)
         let running = try workshop.startTraced(
-            scenario, calls: fault.call, inject: "\(fault.call):error=\(fault.error):when=\(number)\(andLater ? "+" : "")",
+            scenario, calls: fault.call,
+            inject: "\(fault.call):error=\(fault.error):when=\(number)\(andLater ? "+" : "")",
             // The loader of libraries reads too.
             onSource: fault.call == "pread64",
             // Not a word more than the error.

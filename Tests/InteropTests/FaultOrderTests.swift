@@ -72,7 +72,9 @@ struct FaultOrderTests {
         for file in files {
             let mutations = all.filter { $0.isMutation && $0.concerns(file) }
             let last = try #require(mutations.last, comment)
-            #expect(last.name == "pwrite64" && last.offset == 0 && last.length == 512, "the first sector is last: \(comment)")
+            #expect(
+                last.name == "pwrite64" && last.offset == 0 && last.length == 512,
+                "the first sector is last: \(comment)")
             let others = mutations.dropLast().map(\.end).max() ?? -1
             let flushes = all.filter { $0.isFlush && $0.concerns(file) }
             #expect(flushes.contains { $0.start > others && $0.end < last.start }, "a flush before it: \(comment)")

@@ -29,7 +29,8 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
         FaultScenario(name: "full", arguments: ["--sync=full"], before: .nothing),
         FaultScenario(name: "top, compressed", arguments: ["--sync=top", "--compress"], before: .nothing),
         FaultScenario(name: "full, replacing", arguments: ["--force", "--compression-type=zstd"], before: .oldImage),
-        FaultScenario(name: "full, with a data file", arguments: ["-o", "data_file=FOLDER/target.data"], before: .nothing),
+        FaultScenario(
+            name: "full, with a data file", arguments: ["-o", "data_file=FOLDER/target.data"], before: .nothing),
         FaultScenario(name: "full, onto an image", arguments: ["-n"], before: .emptyImage),
         FaultScenario(name: "raw", arguments: ["-O", "raw", "--copy-range=on"], before: .nothing, isRaw: true),
         FaultScenario(name: "raw, onto a file", arguments: ["-O", "raw", "-n"], before: .fullRaw, isRaw: true),

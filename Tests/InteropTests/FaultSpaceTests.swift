@@ -42,7 +42,8 @@ struct FaultSpaceTests {
                 workshop.source,
             ] + arguments)
         #expect(result.exitCode == 1, "\(result)")
-        #expect(result.standardError.contains("No space left on device (make room, or choose another place)"), "\(result)")
+        #expect(
+            result.standardError.contains("No space left on device (make room, or choose another place)"), "\(result)")
         #expect(result.standardError.split(separator: "\n").count == 1, "\(result)")
         #expect(result.standardOutput == (arguments == ["--force"] ? "target\nold\n" : ""), "\(result)")
     }

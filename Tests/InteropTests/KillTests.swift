@@ -57,7 +57,8 @@ struct KillTests {
                     onSource: call == "pread64", ["--quiet"])
                 let context = "\(scenario.name), signal \(signal) at \(call) number \(number)"
                 do {
-    X .ended(_, _, let result) {
+                    try await running.waitForOutput(Self.stopped)
+                } catch .ended(_, _, let result) {
                     try await workshop.judge(scenario, result, expecting: [0], context)
                     break
                 }

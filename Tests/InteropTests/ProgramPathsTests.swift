@@ -67,28 +67,37 @@ struct ProgramPathsTests {
         var testDescription: String { arguments.joined(separator: " ") }
     }
 
-    private static let sameFile: [Case] = [[], ["--force"], ["-n"], ["-n", "-U"], ["--force", "-U", "-O", "raw"]].flatMap {
-        options in
-        ["source.qcow2", "./folder/../source.qcow2", "hard-source", "link-source"].map {
-            Case(options + ["source.qcow2", $0], 2, "the source itself")
+    private static let sameFile: [Case] = {
+        let aliases = ["source.qcow2", "./folder/../source.qcow2", "hard-source", "link-source"]
+        let bases = ["base.qcow2", "hard-base", "link-base"]
+        let manners: [[String]] = [[], ["--force"], ["-n"], ["-n", "-U"], ["--force", "-U", "-O", "raw"]]
+        return manners.flatMap { (options: [String]) -> [Case] in
+            let toSource = aliases.map { Case(options + ["source.qcow2", $0], 2, "the source itself") }
+            let toBase = bases.map { Case(options + ["source.qcow2", $0], 2, "part of the source's chain") }
+            return toSource + toBase
         }
-            + ["base.qcow2", "hard-base", "link-base"].map {
-                Case(options + ["source.qcow2", $0], 2, "part of the source's chain")
-            }
-    }
+    }()
+
+    /// What no manner of writing takes for a target.
+    private static let noFiles: [(name: String, message: String)] = [
+        ("folder", "folder is a directory"),
+        ("fifo", "fifo is a FIFO"),
+        ("socket", "socket is a socket"),
+        ("/dev/null", "/dev/null is a character device"),
+        ("dangling", "dangling is a symbolic link that leads nowhere"),
+        ("loop", "loop: stat failed: Too many levels of symbolic links"),
+        ("other.qcow2/x", "Not a directory"),
+    ]
+
+    private static let badTargets: [Case] = {
+        let manners: [[String]] = [[], ["--force"], ["-n"]]
+        return manners.flatMap { (options: [String]) -> [Case] in
+            noFiles.map { Case(options + ["source.qcow2", $0.name], 1, $0.message) }
+        }
+    }()
 
     private static let targets: [Case] =
-        [[], ["--force"], ["-n"]].flatMap { options in
-            [
-                Case(options + ["source.qcow2", "folder"], 1, "folder is a directory"),
-                Case(options + ["source.qcow2", "fifo"], 1, "fifo is a FIFO"),
-                Case(options + ["source.qcow2", "socket"], 1, "socket is a socket"),
-                Case(options + ["source.qcow2", "/dev/null"], 1, "/dev/null is a character device"),
-                Case(options + ["source.qcow2", "dangling"], 1, "dangling is a symbolic link that leads nowhere"),
-                Case(options + ["source.qcow2", "loop"], 1, "loop: stat failed: Too many levels of symbolic links"),
-                Case(options + ["source.qcow2", "other.qcow2/x"], 1, "Not a directory"),
-            ]
-        } + [
+        badTargets + [
             Case(["source.qcow2", "other.qcow2"], 1, "other.qcow2 exists (--force replaces it, -n writes into it"),
             Case(["source.qcow2", "missing/x"], 1, "No such file or directory"),
             Case(["-n", "source.qcow2", "missing"], 1, "missing does not exist"),

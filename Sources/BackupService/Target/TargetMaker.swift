@@ -174,7 +174,8 @@ struct TargetMaker {
     private func dataPlace(_ path: String, of image: FilePlace) throws(ServiceError) -> FilePlace {
         let absolute = ServicePath.absolute(path)
         guard ![image.path, image.partialPath].map(ServicePath.absolute).contains(absolute) else {
-            throw ServiceError(.usage, "the data file \(path) would be the image itself", advice: "name another data_file")
+            throw ServiceError(
+                .usage, "the data file \(path) would be the image itself", advice: "name another data_file")
         }
         guard let present = try status(of: path) else { return FilePlace(path: path, replaces: false) }
         guard !readFiles.contains(present.identity) else {

@@ -74,10 +74,6 @@ extension Qcow2Image {
         // A data file is as long as the disk; a cluster of the image file is whole.
         let range = dataFile == nil ? range : range.clamped(to: 0..<length)
         guard !range.isEmpty else { return }
-        // A data file ends with the disk; the image file goes on to the cluster's end.
-        let end = dataFile == nil ? range.upperBound : min(range.upperBound, length)
-        guard range.lowerBound < end else { return }
-        let range = range.lowerBound..<end
         var buffer = AlignedBuffer(count: range.count)
         // Behind the disk's end there is nothing to show.
         let visible = range.lowerBound < length ? Int(min(range.upperBound, length) - range.lowerBound) : 0
