@@ -11,14 +11,17 @@ import Testing
 struct ProgramStreamsTests {
     private static let scenario = FaultScenario.all[0]
 
-    /// Starts a run whose writes take very long, and waits until it has begun to write.
-    private func startSlow(
+    /// Starts a run whose writes never end, and waits until it is about to begin with them.
+    ///
+    /// They are interrupted again and again. (strace can delay calls too, but at times hangs itself when a thread ends meanwhile.)
+    /// The trace shows only calls that succeed, since it would fill up with the others.
+    private func startHanging(
         _ workshop: FaultWorkshop, _ options: [String]
     ) async throws -> (program: RunningProgram, process: pid_t) {
         let program = try #require(Program.qcowbackup.path?.string)
         let running = try Program.strace.start(
-            ["-f", "-o", "/dev/stdout", "-e", "trace=ftruncate,pwrite64"]
-                + ["-e", "inject=ftruncate:signal=STOP:when=1", "-e", "inject=pwrite64:delay_enter=100s"]
+            ["-f", "-z", "-o", "/dev/stdout", "-e", "trace=ftruncate,pwrite64"]
+                + ["-e", "inject=ftruncate:signal=STOP:when=1", "-e", "inject=pwrite64:error=EINTR"]
                 + [program] + options + [workshop.source, workshop.target])
         let stopped = " --- stopped by SIGSTOP ---"
         try await running.waitForOutput(stopped)
@@ -30,7 +33,7 @@ struct ProgramStreamsTests {
     @Test("a second signal ends a run that hangs, and the next run tidies up", arguments: [SIGINT, SIGTERM, SIGHUP])
     func secondSignal(_ signal: Int32) async throws {
         let workshop = try await FaultWorkshop()
-        let (running, process) = try await startSlow(workshop, [])
+        let (running, process) = try await startHanging(workshop, [])
         Glibc.kill(process, SIGCONT)
         Glibc.kill(process, signal)
         try await running.waitForOutput("qcowbackup: cancelling")
@@ -52,7 +55,7 @@ struct ProgramStreamsTests {
     @Test("USR1 gets one line of progress", arguments: [[], ["--output=json"]])
     func report(_ options: [String]) async throws {
         let workshop = try await FaultWorkshop()
-        let (running, process) = try await startSlow(workshop, options)
+        let (running, process) = try await startHanging(workshop, options)
         Glibc.kill(process, SIGCONT)
         Glibc.kill(process, SIGUSR1)
         try await running.waitForOutput(options.isEmpty ? "% " : "\"type\":\"progress\"")
