@@ -10,3 +10,12 @@ func sameBytes(_ one: [UInt8], _ other: [UInt8]) -> Bool {
             }
         }
 }
+
+/// Whether two byte arrays, long enough both, are equal in a range.
+func sameBytes(_ one: [UInt8], _ other: [UInt8], in range: Range<Int>) -> Bool {
+    one.withUnsafeBytes { one in
+        other.withUnsafeBytes { other in
+            memcmp(one.baseAddress! + range.lowerBound, other.baseAddress! + range.lowerBound, range.count) == 0
+        }
+    }
+}
