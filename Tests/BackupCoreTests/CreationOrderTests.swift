@@ -60,7 +60,8 @@ import Testing
         Row.breaking(from: 5, "Bitmap sync mode must be given when providing a bitmap", sync: .bitmap, bitmap: "busy"),
         Row.breaking(from: 5, "Bitmap sync mode must be given when providing a bitmap", sync: .none, bitmap: "busy"),
         Row.breaking(from: 5, "Bitmap sync mode must be given when providing a bitmap", sync: .full, bitmap: "usable"),
-        Row.breaking(from: 6, "Bitmap 'busy' is in use by another operation", sync: .none, bitmap: "busy", mode: .never),
+        Row.breaking(
+            from: 6, "Bitmap 'busy' is in use by another operation", sync: .none, bitmap: "busy", mode: .never),
         Row.breaking(
             from: 6, "Bitmap 'readOnlyAndBusy' is in use by another operation", sync: .top,
             bitmap: "readOnlyAndBusy", mode: .never),

@@ -17,7 +17,8 @@ import Testing
         let source: GuestDevice
         let target: TestDisk
 
-        init(_ name: String, onSource: (@Sendable (TestDisk.Call) async -> Void)? = nil,
+        init(
+            _ name: String, onSource: (@Sendable (TestDisk.Call) async -> Void)? = nil,
             onTarget: (@Sendable (TestDisk.Call) async -> Void)? = nil
         ) async throws {
             disk = TestDisk(name: name, bytes: [UInt8](repeating: 7, count: length), onCall: onSource)

@@ -149,9 +149,10 @@ import Testing
         #expect(bitmap.bits.dirtyRanges() == [0..<Self.length])
     }
 
-    @Test(arguments: [
-        (0, 65536), (512, 4096), (4096, 4096), (65536, 65536), (2 << 20, 65536), (5000, 65536), (.max, 65536),
-    ] as [(UInt64, UInt64)])
+    @Test(
+        arguments: [
+            (0, 65536), (512, 4096), (4096, 4096), (65536, 65536), (2 << 20, 65536), (5000, 65536), (.max, 65536),
+        ] as [(UInt64, UInt64)])
     func defaultGranularity(clusterSize: UInt64, granularity: UInt64) {
         #expect(DirtyBitmap.defaultGranularity(clusterSize: clusterSize) == granularity)
     }
