@@ -236,7 +236,9 @@ public final class ImageModel {
                 throw mismatch("status of \(position) says zero for \(extent.length) bytes")
             } else if let location = extent.location, !extent.readsAsZero {
                 let stored = try await location.device.bytes(at: location.offset, count: Int(extent.length))
-                guard haveSameBytes(stored[...], part) else { throw mismatch("location of \(position) holds something else") }
+                guard haveSameBytes(stored[...], part) else {
+                    throw mismatch("location of \(position) holds something else")
+                }
             }
             position += extent.length
         }
