@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import DirtyBitmaps
+import TestSupport
 import Testing
 
 /// After any sequence of changes the bitmap answers every question as the naive model does.
@@ -25,7 +26,7 @@ import Testing
 
     @Test(arguments: shapes, [1, 2, 3] as [UInt64])
     func agreesWithTheModel(shape: Shape, seed: UInt64) throws {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         let bitmap = try DirtyBitmap(length: shape.length, granularity: shape.granularity)
         var model = NaiveBitmap(length: shape.length, granularity: shape.granularity)
         // Beyond the end too.
@@ -70,7 +71,7 @@ import Testing
     func mergesOutwardAcrossGranularities(one: UInt64, other: UInt64) throws {
         let length: UInt64 = 3 << 20 | 700
         for seed in 0..<20 as Range<UInt64> {
-            var random = SeededGenerator(seed: seed)
+            var random = SeededRandom(seed: seed)
             let target = try DirtyBitmap(length: length, granularity: one)
             let source = try DirtyBitmap(length: length, granularity: other)
             var targetModel = NaiveBitmap(length: length, granularity: one)

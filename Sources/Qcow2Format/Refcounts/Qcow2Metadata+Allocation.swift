@@ -41,9 +41,12 @@ extension Qcow2Metadata {
 
     private func extendFile(to needed: UInt64) async throws(BlockError) {
         guard needed > file.length else { return }
+        let rounded = needed.alignedUp(to: Self.growthStep) ?? needed
         do {
-            try await file.resize(to: needed.alignedUp(to: Self.growthStep) ?? needed)
+            try await file.resize(to: rounded)
         } catch {
+            // Close to a limit on the length of files there is no room to be generous.
+            if error.errno == .fileTooLarge, rounded > needed { return try await file.resize(to: needed) }
             // A block device holds what it holds.
             guard case .unsupported = error else { throw error }
             throw .system(SystemCallError(call: "allocate", errno: .noSpace, path: file.name, offset: file.length))

@@ -153,6 +153,25 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        "-o help", "-o ?", "-ohelp", "-o cluster_size=4k,help a b", "-O qcow2 a b -o help", "backup -o help",
+    ])
+    func targetOptionsHelp(line: String) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 0)
+        #expect(run.errors == "")
+        let lines = run.output.split(separator: "\n")
+        #expect(lines.count == TargetOption.all.count + 1)
+        for (line, option) in zip(lines.dropFirst(), TargetOption.all) {
+            #expect(line.hasPrefix("  \(option.name)=<") && line.hasSuffix(" - \(option.summary)"))
+        }
+    }
+
+    @Test(arguments: ["a -- -o help", "-o helpful a b", "-o data_file=help a b", "-o cluster_size=help a b"])
+    func noTargetOptionsHelp(line: String) {
+        #expect(!TargetOptionList.isAskedForHelp(in: Self.words(line)))
+    }
+
     @Test(
         arguments: [
             ("bash", [#"-W 'full'$'\n''top'"#, #"'raw'$'\n''qcow2'"#, #"'zlib'$'\n''zstd'"#, #"'cluster_size='"#]),
