@@ -62,9 +62,8 @@ import Testing
                 #expect(bitmap.isDirty(at: from) == (model.next(true, from: from, limit: from + 1) != nil))
             }
         }
-        for index in model.bits.indices {
-            #expect(bitmap.isDirty(at: UInt64(index) * shape.granularity) == model.bits[index])
-        }
+        let bits = model.bits.indices.map { bitmap.isDirty(at: UInt64($0) * shape.granularity) }
+        #expect(bits == model.bits)
     }
 
     @Test(arguments: [512, 1024, 65536] as [UInt64], [512, 4096, 65536, 1 << 20] as [UInt64])
@@ -91,9 +90,8 @@ import Testing
             try target.merge(source)
             targetModel.merge(sourceModel)
             #expect(source.dirtyGranules == before)
-            for index in targetModel.bits.indices {
-                #expect(target.isDirty(at: UInt64(index) * one) == targetModel.bits[index])
-            }
+            let bits = targetModel.bits.indices.map { target.isDirty(at: UInt64($0) * one) }
+            #expect(bits == targetModel.bits)
         }
     }
 }

@@ -19,7 +19,7 @@ public struct TargetOption: Sendable, Equatable {
     /// In alphabetical order.
     public static let all = [
         TargetOption("cluster_size", "size", "Size of a cluster: a power of two from 512 to 2M (default: 64K)"),
-        TargetOption("compat", "version", "1.1 or v3 (default), or for readers as old as QEMU 0.10 its number or v2"),
+        TargetOption("compat", "version", "Oldest QEMU that reads it: 1.1 (default, also v3) or 0.10 (also v2)"),
         TargetOption("compression_type", "type", "How compressed clusters are stored: zlib (default) or zstd"),
         TargetOption("data_file", "name", "Keep the disk's data in a file of its own, beside TARGET"),
         TargetOption("data_file_raw", "on|off", "Keep the data file readable as a raw disk (default: off)"),

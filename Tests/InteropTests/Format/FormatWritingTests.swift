@@ -13,7 +13,7 @@ struct FormatWritingTests {
 
     @Test(arguments: cases) func randomChanges(kind: ImageCase) async throws {
         let model = try await ImageModel(kind)
-        for _ in 0..<(kind.clusterBits > 18 ? 25 : isHeavyRun ? 160 : 50) {
+        for _ in 0..<(kind.clusterBits > 18 ? (isHeavyRun ? 25 : 10) : isHeavyRun ? 160 : 20) {
             try await model.step()
         }
         try await model.verify()
