@@ -63,6 +63,15 @@ struct FaultSpaceTests {
         #expect(try !workshop.directory.names().contains { $0.hasPrefix("target") })
     }
 
+    /// The file grows in steps that are longer than this limit, and ends within it.
+    @Test("a limit that the target keeps to", .enabled(if: FaultSpaceTests.prlimit.isInstalled))
+    func fileSizeLimitKept() async throws {
+        let workshop = try await FaultWorkshop()
+        let program = try #require(Program.qcowbackup.path?.string)
+        try await Self.prlimit.runSuccessfully(["--fsize=4194304", program, workshop.source, workshop.target])
+        try await Peers.expectEqual(workshop.source, "qcow2", workshop.target)
+    }
+
     /// What is not permitted.
     enum Refusal: String, CaseIterable, Sendable {
         case source, backing, folder, target, replaced

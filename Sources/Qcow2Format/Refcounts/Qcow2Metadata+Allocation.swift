@@ -36,13 +36,20 @@ extension Qcow2Metadata {
             throw failure(.tooLarge(what: "the image file", limit: "offsets end at 2^56"))
         }
         try await extendFile(to: clusters.upperBound << UInt64(geometry.clusterBits))
-        state.withLock { $0.firstFreeCluster = clusters.upperBound }
+        state.withLock { state in
+            state.firstFreeCluster = clusters.upperBound
+            state.endCluster = max(state.endCluster, clusters.upperBound)
+        }
     }
 
     private func extendFile(to needed: UInt64) async throws(BlockError) {
         guard needed > file.length else { return }
+        // The step may be more than the file system, or a limit, lets a file have, and what is needed not.
+        if let generous = needed.alignedUp(to: Self.growthStep), (try? await file.resize(to: generous)) != nil {
+            return
+        }
         do {
-            try await file.resize(to: needed.alignedUp(to: Self.growthStep) ?? needed)
+            try await file.resize(to: needed)
         } catch {
             // A block device holds what it holds.
             guard case .unsupported = error else { throw error }
