@@ -62,7 +62,7 @@ let package = Package(
         library("BackupService", ["BackupCore", "BinaryCoding", "BlockIO", "Qcow2Format", system]),
         .executableTarget(
             name: "qcowbackup",
-            dependencies: ["BackupService", "BinaryCoding", "BlockIO", "Qcow2Format", arguments],
+            dependencies: ["BackupService", "BlockIO", "Qcow2Format", arguments],
             swiftSettings: settings),
 
         .target(
@@ -78,7 +78,10 @@ let package = Package(
             "Qcow2FormatTests",
             ["BinaryCoding", "BlockIO", "CZlib", "CZstd", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
         tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
-        tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "qcowbackup", arguments]),
+        tests(
+            "BackupServiceTests",
+            ["BackupCore", "BackupService", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
+        tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments]),
         tests("InteropTests", ["BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]
 )

@@ -11,6 +11,14 @@ extension ServiceError {
         self.init(Self.code(of: error), "\(error)", advice: Self.advice(for: error))
     }
 
+    /// What a failed request to the target, or to a file of its, means for the user.
+    static func ofTarget(_ error: BlockError) -> ServiceError {
+        let cause = ServiceError(error)
+        guard cause.code == .locked else { return cause }
+        return ServiceError(
+            .locked, cause.message, advice: "another program has it open: choose another target, or let that end first")
+    }
+
     init(_ error: ChainError) {
         switch error {
         case .file(_, let role, let cause):
@@ -38,14 +46,16 @@ extension ServiceError {
             self.init(Self.code(of: underlying), "\(error)", advice: Self.advice(for: underlying))
         case .cancelled:
             self = .cancelled
-        case .sameNode, .lengthsDiffer, .invalidMaxWorkers, .invalidMaxChunk, .clusterSizeUnusable:
-            self.init(.usage, "\(error)")
-        case .compressionUnsupported, .syncModeUnsupported:
+        case .compressionUnsupported:
             self.init(.unsupported, "\(error)")
-        case .alreadyStarted, .verbNotAllowed, .alreadyPaused, .notPaused, .checkpointNeedsSyncNone,
-            .guestDeviceNeeded:
+        default:
             self.init(.usage, "\(error)")
         }
+    }
+
+    /// What is wrong with the options of an image to be made.
+    init(_ problem: Qcow2Error.Problem) {
+        self.init(Self.code(of: problem), "\(problem)")
     }
 
     static let cancelled = ServiceError(.cancelled, "cancelled")

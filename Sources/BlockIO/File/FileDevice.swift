@@ -45,16 +45,18 @@ public final class FileDevice: StorageDevice {
     /// - Parameters:
     ///   - lock: how other programs are told of the use, before anything is read or changed; `nil` for not at all.
     ///   - copyRange: when `copyRange` is offered as a target.
+    ///   - permissions: of a file that is made, before the umask.
     /// - Throws: `BlockError.system`; `BlockError.notADisk` for directories, FIFOs and the like; `BlockError.locked`.
     public init(
-        path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays
+        path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays,
+        permissions: UInt32 = 0o666
     ) throws(BlockError) {
         // Opening a FIFO must not wait for a writer, nor a terminal become ours.
         var flags = O_NONBLOCK | O_NOCTTY | (access == .readOnly ? O_RDONLY : O_RDWR)
         if access == .create { flags |= O_CREAT | O_NOFOLLOW }
         let descriptor: OwnedDescriptor
         do {
-            descriptor = try OwnedDescriptor(opening: path, flags: flags)
+            descriptor = try OwnedDescriptor(opening: path, flags: flags, mode: permissions)
         } catch {
             // A directory refuses to be written before it can be looked at, and a socket to be opened.
             guard case .system(let failure) = error, [.isDirectory, .noSuchAddressOrDevice].contains(failure.errno),
@@ -106,6 +108,9 @@ public final class FileDevice: StorageDevice {
     public var length: UInt64 {
         state.withLock { $0.length }
     }
+
+    /// The descriptor, for calls that the device has no method for. It stays open as long as the device lives.
+    public var rawDescriptor: Int32 { descriptor.rawValue }
 
     public var capabilities: DeviceCapabilities {
         DeviceCapabilities(isReadOnly: access == .readOnly, canCopyRange: offersCopyRange && access != .readOnly)

@@ -61,12 +61,13 @@ extension Qcow2File {
 
     private func table(at offset: UInt64, count: UInt64) async throws(BlockError) -> [UInt64] {
         // Counts and ends have been checked against the caps and the file.
-        guard count > 0 else { return [] }
-        let bytes = try await file.contents(at: offset, count: Int(count * 8))
-        let source = bytes.span.bytes
-        return (0..<Int(count)).map {
-            UInt64(bigEndian: source.unsafeLoadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self))
-        }
+        var entries = [UInt64](repeating: 0, count: Int(count))
+        guard count > 0 else { return entries }
+        var span = entries.mutableSpan
+        var bytes = span.mutableBytes
+        try await file.read(at: offset, into: &bytes)
+        for index in entries.indices { entries[index] = UInt64(bigEndian: entries[index]) }
+        return entries
     }
 
     private func snapshotTable(isWanted: Bool) async throws(BlockError) -> (snapshots: [Snapshot], length: UInt64) {

@@ -33,6 +33,7 @@ public struct Qcow2File: Sendable {
             layout = try ImageLayout(
                 fields, names: FeatureNameTable(data: header.data(of: HeaderExtension.featureNameTable) ?? []),
                 fileLength: file.length)
+            try Self.checkNames(in: header)
         } catch {
             throw .layer(Qcow2Error(image: file.name, error))
         }
@@ -48,6 +49,19 @@ public struct Qcow2File: Sendable {
         warnings =
             header.header.incompatibleFeatures.contains(.corrupt)
             ? ["\(file.name): the image is marked corrupt; what is read may be wrong"] : []
+    }
+
+    /// Refuses names of other files that would have to be changed to be followed, and could then lead to another file.
+    private static func checkNames(in header: HeaderCluster) throws(Qcow2Error.Problem) {
+        guard header.hasTextualBackingFileName else {
+            throw .headerField(
+                name: "backing_file_offset", value: header.header.backingFileOffset,
+                rule: "the backing file name there is not UTF-8 text: rename the file, then use qemu-img rebase -u")
+        }
+        guard header.data(of: HeaderExtension.externalDataFile).map(HeaderCluster.isText) ?? true else {
+            throw .headerExtension(
+                type: HeaderExtension.externalDataFile, rule: "the name of the data file is not UTF-8 text")
+        }
     }
 
     /// The first cluster, or what there is of the largest it could be.

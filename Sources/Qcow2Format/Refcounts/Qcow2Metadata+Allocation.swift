@@ -44,13 +44,12 @@ extension Qcow2Metadata {
 
     private func extendFile(to needed: UInt64) async throws(BlockError) {
         guard needed > file.length else { return }
-        // The step may be more than the file system, or a limit, lets a file have, and what is needed not.
-        if let generous = needed.alignedUp(to: Self.growthStep), (try? await file.resize(to: generous)) != nil {
-            return
-        }
+        let rounded = needed.alignedUp(to: Self.growthStep) ?? needed
         do {
-            try await file.resize(to: needed)
+            try await file.resize(to: rounded)
         } catch {
+            // Close to a limit on the length of files there is no room to be generous.
+            if error.errno == .fileTooLarge, rounded > needed { return try await file.resize(to: needed) }
             // A block device holds what it holds.
             guard case .unsupported = error else { throw error }
             throw .system(SystemCallError(call: "allocate", errno: .noSpace, path: file.name, offset: file.length))
