@@ -46,12 +46,9 @@ extension ServiceError {
             self.init(Self.code(of: underlying), "\(error)", advice: Self.advice(for: underlying))
         case .cancelled:
             self = .cancelled
-        case .sameNode, .lengthsDiffer, .invalidMaxWorkers, .invalidMaxChunk, .clusterSizeUnusable:
-            self.init(.usage, "\(error)")
-        case .compressionUnsupported, .syncModeUnsupported:
+        case .compressionUnsupported:
             self.init(.unsupported, "\(error)")
-        case .alreadyStarted, .verbNotAllowed, .alreadyPaused, .notPaused, .checkpointNeedsSyncNone,
-            .guestDeviceNeeded:
+        default:
             self.init(.usage, "\(error)")
         }
     }

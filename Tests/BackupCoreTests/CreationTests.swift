@@ -112,12 +112,11 @@ import Testing
             message: "max-chunk must be 0 or at least the cluster size of 131072 bytes, not 65536",
             configuration: .init(maxChunk: 65536), clusterSize: .success(131_072)),
         CheckRow(
-            message: "max-workers must be at least 1, not 0", configuration: .init(maxWorkers: 0)),
+            message: "max-workers must be at least 1, not 0", targetLength: 512,
+            configuration: .init(maxWorkers: 0), clusterSize: .failure(ioError)),
         CheckRow(
             message: "Sync mode 'none' copies what a guest is about to overwrite, and no guest writes to source",
-            configuration: .init(sync: .none)),
-        CheckRow(message: "Sync mode 'bitmap' is not supported yet", configuration: .init(sync: .bitmap)),
-        CheckRow(message: "Sync mode 'incremental' is not supported yet", configuration: .init(sync: .incremental)),
+            compresses: false, configuration: .init(sync: .none, compress: true)),
     ]
 
     @Test(arguments: checkRows)

@@ -103,7 +103,7 @@ import Testing
                 let place = isOwed ? source : target
                 let expected = isOwed || isHeld ? image.bytes[start..<end] : filler[start..<end]
                 #expect(
-                    sameBytes(Array(place.bytes[start..<end]), Array(expected)),
+                    haveSameBytes(Array(place.bytes[start..<end]), Array(expected)),
                     "seed \(seed), cluster \(start / 65536), owed \(isOwed)")
             }
         }

@@ -27,7 +27,7 @@ import Testing
     @Test(arguments: shapes, [1, 2, 3] as [UInt64])
     func agreesWithTheModel(shape: Shape, seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        let bitmap = try DirtyBitmap(length: shape.length, granularity: shape.granularity)
+        var bitmap = try DirtyBitmap(length: shape.length, granularity: shape.granularity)
         var model = NaiveBitmap(length: shape.length, granularity: shape.granularity)
         // Beyond the end too.
         let top = shape.length + shape.length / 4 + 1
@@ -71,8 +71,8 @@ import Testing
         let length: UInt64 = 3 << 20 | 700
         for seed in 0..<20 as Range<UInt64> {
             var random = SeededRandom(seed: seed)
-            let target = try DirtyBitmap(length: length, granularity: one)
-            let source = try DirtyBitmap(length: length, granularity: other)
+            var target = try DirtyBitmap(length: length, granularity: one)
+            var source = try DirtyBitmap(length: length, granularity: other)
             var targetModel = NaiveBitmap(length: length, granularity: one)
             var sourceModel = NaiveBitmap(length: length, granularity: other)
             for _ in 0..<10 {

@@ -13,7 +13,7 @@ import Testing
     }
 
     @Test func setRoundsOutwardAndResetInward() throws {
-        let bitmap = try DirtyBitmap(length: 10_000, granularity: 1024)
+        var bitmap = try DirtyBitmap(length: 10_000, granularity: 1024)
         bitmap.set(1500..<2100)
         #expect(bitmap.nextDirtyArea(from: 0) == 1024..<3072)
         bitmap.reset(1025..<3071)
@@ -23,7 +23,7 @@ import Testing
     }
 
     @Test func shortLastGranuleIsInsideOnceItsBytesAre() throws {
-        let bitmap = try DirtyBitmap(length: 10_000, granularity: 1024)
+        var bitmap = try DirtyBitmap(length: 10_000, granularity: 1024)
         bitmap.setAll()
         #expect(bitmap.dirtyLength == 10_240)
         bitmap.reset(9216..<9999)
@@ -34,24 +34,24 @@ import Testing
     }
 
     @Test func mergeRefusesAnotherLength() throws {
-        let one = try DirtyBitmap(length: 1000, granularity: 512)
-        let other = try DirtyBitmap(length: 1001, granularity: 512)
+        var one = try DirtyBitmap(length: 1000, granularity: 512)
+        var other = try DirtyBitmap(length: 1001, granularity: 512)
         other.setAll()
         #expect(throws: DirtyBitmapError.lengthsDiffer(1000, 1001)) { try one.merge(other) }
         #expect(one.isEmpty)
     }
 
     @Test func emptyDiskHasNothingDirty() throws {
-        let bitmap = try DirtyBitmap(length: 0, granularity: 512)
+        var bitmap = try DirtyBitmap(length: 0, granularity: 512)
         bitmap.setAll()
         bitmap.set(0..<100)
         #expect(bitmap.isEmpty && bitmap.nextDirty(from: 0) == nil && bitmap.nextClean(from: 0) == nil)
     }
 
     @Test func copyIsIndependent() throws {
-        let bitmap = try DirtyBitmap(length: 1 << 40, granularity: 65536)
+        var bitmap = try DirtyBitmap(length: 1 << 40, granularity: 65536)
         bitmap.set(1 << 30..<1 << 30 + 1)
-        let copy = bitmap.copy()
+        var copy = bitmap
         bitmap.reset(0..<1 << 40)
         #expect(copy.dirtyGranules == 1)
         copy.set(0..<1)
@@ -63,7 +63,7 @@ import Testing
         .timeLimit(.minutes(1)),
         arguments: [(1 << 46, 65536), (1 << 63, 65536), (.max, 512)] as [(UInt64, UInt64)])
     func hugeBitmapsAreCheap(length: UInt64, granularity: UInt64) throws {
-        let bitmap = try DirtyBitmap(length: length, granularity: granularity)
+        var bitmap = try DirtyBitmap(length: length, granularity: granularity)
         for _ in 0..<1000 {
             #expect(bitmap.nextDirty(from: 0) == nil)
         }
@@ -78,7 +78,7 @@ import Testing
     }
 
     @Test func searchSurvivesChanges() throws {
-        let bitmap = try DirtyBitmap(length: 1 << 30, granularity: 65536)
+        var bitmap = try DirtyBitmap(length: 1 << 30, granularity: 65536)
         bitmap.setAll()
         var offset: UInt64 = 0
         var seen = 0

@@ -37,8 +37,12 @@ extension BlockCopy {
         for waiter in waiters { waiter.resume() }
     }
 
-    func enterGuest() {
-        state.withLock { $0.guests += 1 }
+    /// - Returns: false where the job is over, and nothing is to be copied any more.
+    func enterGuest() -> Bool {
+        state.withLock { state in
+            if !state.isClosedToGuests { state.guests += 1 }
+            return !state.isClosedToGuests
+        }
     }
 
     func leaveGuest() {
@@ -51,10 +55,11 @@ extension BlockCopy {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// Waits until no guest request copies or waits any more. New ones must have been kept out.
-    func drainGuests() async {
+    /// Copies nothing more for guests, and waits for what is being copied for them.
+    func closeToGuests() async {
         await withCheckedContinuation { continuation in
             let isQuiet = state.withLock { state in
+                state.isClosedToGuests = true
                 if state.guests == 0 { return true }
                 state.guestWaiters.append(continuation)
                 return false

@@ -48,7 +48,13 @@ final class BlockCopy: Sendable {
         state = Locked(
             CopyState(
                 length: source.length, clusterSize: clusterSize.bytes, copyBitmap: bitmap,
-                mayOffload: copyRange && !compress && target.capabilities.canCopyRange))
+                mayOffload: copyRange && !compress && target.capabilities.canCopyRange
+                    && maximumTransfer >= clusterSize.zeroUnit))
+    }
+
+    /// Longest offloaded piece in bytes.
+    private var offloadLimit: UInt64 {
+        maximumTransfer.alignedDown(to: clusterSize.zeroUnit)
     }
 
     /// Bytes to take at once so that no transfer is longer than a device allows: whole clusters, at least one.
@@ -59,17 +65,22 @@ final class BlockCopy: Sendable {
     // MARK: The bitmap
 
     /// Looks at or changes the copy bitmap.
-    func withCopyBitmap<Result: Sendable>(_ body: (DirtyBitmap) -> Result) -> Result {
+    func withCopyBitmap<Result: Sendable>(_ body: (inout DirtyBitmap) -> Result) -> Result {
         state.withLock { state in
             // Whoever sets bits need not know where the search stands.
             state.cursor = 0
-            return body(state.copyBitmap)
+            return body(&state.copyBitmap)
         }
     }
 
     /// Takes clusters that need not be copied out of what is owed.
     func skip(_ range: Range<UInt64>) {
         state.withLock { $0.skip(range) }
+    }
+
+    /// Has a cluster that can't be read copied as zeroes from now on.
+    func giveUp(_ cluster: Range<UInt64>) {
+        state.withLock { $0.giveUp(cluster) }
     }
 
     /// Whether nothing is owed and nothing in flight.
@@ -130,6 +141,11 @@ final class BlockCopy: Sendable {
         var counters = CopyCounters()
         var planner = CopyPlanner(source: source, unit: clusterSize.zeroUnit, length: length)
         do throws(CopyError) {
+            if request.isUnreadable {
+                try await writeZeroes(request.range)
+                counters.zero &+= request.range.upperBound - position
+                position = request.range.upperBound
+            }
             while position < request.range.upperBound {
                 let piece = await planner.next(
                     at: position, end: request.range.upperBound, longest: UInt64(buffer.count),
@@ -144,6 +160,8 @@ final class BlockCopy: Sendable {
                     try await writeZeroes(position..<end)
                     counters.zero &+= end - position
                 case .offload(let location):
+                    // A multiple of the unit, as all pieces are that don't end the request.
+                    end = position + min(end - position, offloadLimit)
                     if await offload(from: location, to: position..<end) {
                         counters.written &+= end - position
                         counters.offloaded &+= end - position

@@ -8,6 +8,8 @@ struct CopyRequest {
     /// Where the range may grow to over zeroes.
     let growthLimit: UInt64
     var mayOffload: Bool
+    /// Whether the source was given up here: zeroes take its place. It is one cluster then.
+    let isUnreadable: Bool
     /// Whether it was taken on before it was known to be held by the top layer. It is one cluster then.
     var mayBeUnallocated = false
 }

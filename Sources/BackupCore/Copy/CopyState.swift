@@ -25,6 +25,8 @@ struct CopyState {
     var carefulEnd: UInt64 = 0
     /// Guest requests that copy, or wait to.
     var guests = 0
+    /// Whether the job is over for guests: what they overwrite now need not be copied.
+    var isClosedToGuests = false
     /// Who waits for the guest requests to be done.
     var guestWaiters: [InFlightRequests.Waiter] = []
     /// Whether it isn't known yet what the top layer holds.
@@ -33,6 +35,13 @@ struct CopyState {
     var isHeld = false
     /// Cleared for good by the first failure.
     var mayOffload: Bool
+    /// Clusters that could not be read and were given up: they are copied as zeroes. `nil` for none.
+    var unreadable: DirtyBitmap?
+
+    /// What the target lacks of what it should hold.
+    var owedToTarget: [DirtyBitmap] {
+        [copyBitmap, unreadable].compactMap { $0 }
+    }
 
     /// Bytes that a range takes in whole clusters: a short tail counts as one.
     func wholeClusters(_ range: Range<UInt64>) -> UInt64 {
@@ -60,7 +69,15 @@ struct CopyState {
         inFlightLength &+= wholeClusters(range)
         return CopyRequest(
             id: inFlight.add(range), range: range, growthLimit: range.lowerBound.adding(growth) ?? .max,
-            mayOffload: mayOffload)
+            mayOffload: mayOffload, isUnreadable: unreadable?.hasDirty(in: range) ?? false)
+    }
+
+    /// Has clusters copied as zeroes, however they read. Only what is owed: a guest may have been luckier.
+    mutating func giveUp(_ range: Range<UInt64>) {
+        guard copyBitmap.hasDirty(in: range) else { return }
+        var unreadable = unreadable.take() ?? copyBitmap.makeEmpty()
+        unreadable.set(range)
+        self.unreadable = unreadable
     }
 
     /// What a guest that is about to change `range`, whole clusters, has to do next.
@@ -68,7 +85,9 @@ struct CopyState {
         if let request = inFlight.overlapping(range) { return .wait(request) }
         guard let first = copyBitmap.nextDirty(from: range.lowerBound, limit: range.upperBound) else { return .done }
         // What is in flight the scan can't take out, and no more of it must be copied than is held: cluster by cluster.
-        let end = min(first.adding(isScanning ? clusterSize : limit) ?? .max, range.upperBound)
+        // So is what may be unreadable.
+        let isCareful = isScanning || unreadable != nil
+        let end = min(first.adding(isCareful ? clusterSize : limit) ?? .max, range.upperBound)
         guard let area = copyBitmap.nextDirtyArea(from: first, limit: end) else { return .done }
         var request = take(area, growth: 0)
         request.mayBeUnallocated = isScanning

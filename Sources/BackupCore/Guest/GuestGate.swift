@@ -2,12 +2,13 @@
 
 import BlockIO
 
-/// Counts the requests that change a disk, holds them back while it is drained, and knows the hooks.
+/// Counts the requests that change a disk, holds them back while it is drained, and knows whom to ask and to tell.
 final class GuestGate: Sendable {
     private typealias Waiter = CheckedContinuation<Void, Never>
 
     private struct State {
         var hooks: [any WriteHook] = []
+        var listeners: [any DrainListener] = []
         var inFlight = 0
         var drains = 0
         /// Requests that wait for the drains to end.
@@ -18,6 +19,11 @@ final class GuestGate: Sendable {
 
     private let state = Locked(State())
 
+    /// Number of requests that a drain holds back.
+    var heldCount: Int {
+        state.withLock { $0.held.count }
+    }
+
     func install(_ hook: any WriteHook) {
         state.withLock { $0.hooks.append(hook) }
     }
@@ -26,13 +32,32 @@ final class GuestGate: Sendable {
         state.withLock { state in state.hooks.removeAll { $0 === hook } }
     }
 
-    /// Lets a request in once the disk is not drained.
+    /// Tells `listener` about each drain from now on, and about the one that goes on.
+    func add(_ listener: any DrainListener) {
+        // Listeners are told under the lock, so that a beginning and an end can't pass each other.
+        state.withLock { state in
+            state.listeners.append(listener)
+            if state.drains > 0 { listener.beginDrain() }
+        }
+    }
+
+    func remove(_ listener: any DrainListener) {
+        state.withLock { state in
+            guard let index = state.listeners.firstIndex(where: { $0 === listener }) else { return }
+            state.listeners.remove(at: index)
+            if state.drains > 0 { listener.endDrain() }
+        }
+    }
+
+    /// Lets a request in, once the disk is not drained.
     ///
+    /// - Parameter isHeld: whether a drain holds it back. What a job does for a guest's request must get through, since
+    ///   the drain waits for that request.
     /// - Returns: whom to ask first.
-    func enter() async -> [any WriteHook] {
+    func enter(isHeld: Bool) async -> [any WriteHook] {
         while true {
             let hooks: [any WriteHook]? = state.withLock { state in
-                guard state.drains == 0 else { return nil }
+                guard !isHeld || state.drains == 0 else { return nil }
                 state.inFlight += 1
                 return state.hooks
             }
@@ -59,7 +84,10 @@ final class GuestGate: Sendable {
     }
 
     func beginDrain() async {
-        state.withLock { $0.drains += 1 }
+        state.withLock { state in
+            state.drains += 1
+            if state.drains == 1 { state.listeners.forEach { $0.beginDrain() } }
+        }
         await withCheckedContinuation { continuation in
             let isQuiet = state.withLock { state in
                 if state.inFlight == 0 { return true }
@@ -75,6 +103,7 @@ final class GuestGate: Sendable {
             precondition(state.drains > 0, "no drain to end")
             state.drains -= 1
             guard state.drains == 0 else { return [] }
+            state.listeners.forEach { $0.endDrain() }
             defer { state.held = [] }
             return state.held
         }

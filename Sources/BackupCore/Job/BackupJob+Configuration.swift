@@ -4,6 +4,10 @@ extension BackupJob {
     /// How a backup is to be done.
     public struct Configuration: Sendable {
         public var sync: SyncMode
+        /// The bitmap of the source to work by, or to synchronise; `nil` for none.
+        public var bitmap: String?
+        /// What becomes of the bitmap; `nil` for what the sync mode implies, where it does.
+        public var bitmapMode: BitmapMode?
         /// Store clusters compressed.
         public var compress: Bool
         /// Try copy offload where the target can do it.
@@ -17,6 +21,9 @@ extension BackupJob {
         public var speed: UInt64 = 0
         /// What to do when the source can't be read.
         public var onSourceError = ErrorPolicy.report
+        /// With `ignore` on the source: how often a cluster that can't be read is tried on its own before the job gives it
+        /// up, writes zeroes in its place and goes on; `nil` for without end.
+        public var sourceTries: Int?
         /// What to do when the target can't be written.
         public var onTargetError = ErrorPolicy.report
         /// End without waiting to be finalised.

@@ -1,51 +1,100 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BinaryCoding
 public import BlockIO
-import SystemPackage
+import DirtyBitmaps
 
+/// The course of a job, from its point in time to its end.
 extension BackupJob {
     /// Runs the job to its end. All I/O is done by tasks on `workers`.
     ///
-    /// - Throws: `JobError.copy` and `.scan` for the first failure; `.cancelled` after `cancel()`, or when the task that
-    ///   calls this is cancelled; `.alreadyStarted`.
+    /// - Throws: `JobError.copy` and `.scan` for the first failure; `.cancelled` after `cancel()`, when the task that
+    ///   calls this is cancelled, and when a job that ends together with this one failed; `.alreadyStarted`.
     public func run(on workers: WorkerThreads) async throws(JobError) {
-        try lifecycle.start()
-        await withTaskCancellationHandler {
+        try await run(on: workers, threads: workers.count)
+    }
+
+    /// Starts the job, and returns once its point in time is taken.
+    ///
+    /// - Throws: `JobError.cancelled` for a job that was cancelled before; `.alreadyStarted`.
+    public func start(on workers: WorkerThreads) async throws(JobError) {
+        try await takePointInTime()
+        goOn(on: workers, threads: workers.count)
+    }
+
+    /// Waits until a job that was started is over.
+    ///
+    /// - Throws: what `run` throws.
+    public func wait() async throws(JobError) {
+        if let error = await lifecycle.waitForEnd() { throw error }
+    }
+
+    func run(on workers: any TaskExecutor, threads: Int) async throws(JobError) {
+        try await takePointInTime()
+        try await work(on: workers, threads: threads)
+    }
+
+    /// Does the work of a job that has begun, in a task of its own.
+    func goOn(on workers: any TaskExecutor, threads: Int) {
+        Task(executorPreference: workers) {
+            // Whoever wants to know waits for the end.
+            try? await self.work(on: workers, threads: threads)
+        }
+    }
+
+    private func takePointInTime() async throws(JobError) {
+        await guest?.beginDrain()
+        defer { guest?.endDrain() }
+        try begin()
+    }
+
+    /// Takes the point in time. The source must be drained.
+    func begin() throws(JobError) {
+        drainedDevices.forEach { $0.add(lifecycle) }
+        do throws(JobError) {
+            try lifecycle.start()
+        } catch {
+            drainedDevices.forEach { $0.remove(lifecycle) }
+            throw error
+        }
+        registry.add(self)
+        if configuration.sync == .bitmap || configuration.sync == .incremental, let bitmap {
+            copy.withCopyBitmap { bitmap.fill(&$0) }
+        }
+        guest?.install(copy)
+    }
+
+    /// Devices whose drains make the job stand still.
+    private var drainedDevices: [GuestDevice] {
+        [guest, target as? GuestDevice].compactMap { $0 }
+    }
+
+    private func work(on workers: any TaskExecutor, threads: Int) async throws(JobError) {
+        let error = await withTaskCancellationHandler {
             await withTaskExecutorPreference(workers) {
-                await startGuestCopies()
+                // A job that is held from the start shows it, whether there is something to copy or not.
+                await lifecycle.working { _ = await lifecycle.yieldPoint(charging: 0) }
                 switch configuration.sync {
                 case .none: await waitToBeCancelled()
                 case .top:
                     await scan()
-                    await copyAll(workers)
-                case .full, .incremental, .bitmap: await copyAll(workers)
+                    await copyAll(workers, threads: threads)
+                case .full, .incremental, .bitmap: await copyAll(workers, threads: threads)
                 }
                 await endGuestCopies()
+                return await lifecycle.conclude(progress: { progress }, settle: settle)
             }
         } onCancel: {
             cancel()
         }
-        try await lifecycle.conclude(
-            autoFinalize: configuration.autoFinalize, autoDismiss: configuration.autoDismiss,
-            progress: { progress }, settle: { _ in })
-    }
-
-    // MARK: Guest writes
-
-    /// From here on the guest's changes are copied first: the point in time of the backup.
-    private func startGuestCopies() async {
-        guard let guest else { return }
-        await guest.beginDrain()
-        guest.install(copy)
-        guest.endDrain()
+        if let error { throw error }
     }
 
     private func endGuestCopies() async {
+        drainedDevices.forEach { $0.remove(lifecycle) }
         guard let guest else { return }
         guest.remove(copy)
         // Those that asked before the hook was gone still use the target.
-        await copy.drainGuests()
+        await copy.closeToGuests()
     }
 
     /// sync=none: all copying is done for guests, until the user has enough.
@@ -58,81 +107,18 @@ extension BackupJob {
         }
     }
 
-    // MARK: Top layer
+    // MARK: The end
 
-    /// Takes what the top layer doesn't hold out of what is to be copied.
-    private func scan() async {
-        await lifecycle.working {
-            var scan = AllocationScan(source: copy.source, clusterSize: clusterSize)
-            while !scan.isFinished, await lifecycle.yieldPoint(charging: 0) {
-                do throws(BlockError) {
-                    if let unallocated = try await scan.next() { copy.skip(unallocated) }
-                } catch {
-                    lifecycle.fail(.scan(offset: scan.position, underlying: error))
-                }
-            }
-        }
-        copy.isScanning = false
+    /// Ends a job that was not started, and gives back what it took.
+    ///
+    /// - Returns: false where it was started, or is over.
+    @discardableResult
+    func abandon() -> Bool {
+        lifecycle.abandon(settle: { settle(.neverStarted) })
     }
 
-    // MARK: Background copying
-
-    /// Copies until nothing is owed any more.
-    private func copyAll(_ workers: WorkerThreads) async {
-        let plan = WorkPlan(configuration, threads: workers.count, copy: copy, isLive: guest != nil)
-        while lifecycle.mayGoOn, !copy.isComplete {
-            let failure = Locked<CopyError?>(nil)
-            let workerCount = plan.workerCount(for: copy.progress.remaining)
-            await withTaskGroup(of: Void.self) { group in
-                for _ in 0..<workerCount {
-                    group.addTask(executorPreference: workers) {
-                        await self.lifecycle.working { await self.work(plan, failure) }
-                    }
-                }
-            }
-            if let failure = failure.withLock({ $0 }) {
-                await handle(failure)
-                copy.release()
-            } else if lifecycle.mayGoOn {
-                // What a guest is copying now may yet fail, and is then owed again.
-                await copy.waitForAnyInFlight()
-            }
-        }
+    private func settle(_ outcome: JobOutcome) {
+        bitmap?.settle(outcome, owed: copy.state.withLock { $0.owedToTarget })
+        registry.release(source: source, target: target)
     }
-
-    /// One worker: takes a range, copies it, and so on until there is none, something failed, or the job is to end.
-    private func work(_ plan: WorkPlan, _ failure: Locked<CopyError?>) async {
-        // A chunk has an upper bound, so it fits an Int.
-        var buffer = AlignedBuffer(count: Int(plan.chunk))
-        while true {
-            let (limit, growth) = plan.bounds(speed: lifecycle.speed)
-            guard await lifecycle.yieldPoint(charging: limit, hasWork: { copy.canTake }) else { return }
-            guard let request = copy.take(limit: limit, growth: growth) else {
-                lifecycle.charge(0, insteadOf: limit)
-                return
-            }
-            do {
-                let copied = try await copy.copy(request, through: &buffer)
-                lifecycle.charge(copied, insteadOf: limit)
-            } catch {
-                failure.withLock { if $0 == nil { $0 = error } }
-                return
-            }
-        }
-    }
-
-    /// Does what the failing side's policy says. The copying stands still meanwhile.
-    private func handle(_ failure: CopyError) async {
-        let policy = failure.side == .source ? configuration.onSourceError : configuration.onTargetError
-        let action = policy.action(for: failure.errno)
-        lifecycle.tell(.failure(failure, action: action))
-        switch action {
-        case .report: lifecycle.fail(.copy(failure))
-        case .stop: lifecycle.stop(failure.errno == .noSpace ? .noSpace : .failed)
-        case .ignore: await lifecycle.sleep(until: lifecycle.clock.now + Self.retryDelay)
-        }
-    }
-
-    /// Least time between two tries of what failed.
-    private static let retryDelay = Duration.milliseconds(100)
 }

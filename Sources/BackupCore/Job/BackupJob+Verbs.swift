@@ -8,9 +8,18 @@ import DirtyBitmaps
 extension BackupJob {
     /// Asks the job to end: it finishes what is in hand, and `run` throws `cancelled`. Ends a pause.
     ///
-    /// Any number of times; without effect on a job that is over.
+    /// Any number of times; without effect on a job that is over. One that was not started is over at once.
     public func cancel() {
-        try? lifecycle.cancel()
+        try? cancel(force: true)
+    }
+
+    /// Asks the job to end.
+    ///
+    /// - Parameter force: also while the user has it paused.
+    /// - Throws: `JobError.pausedNeedsForce`.
+    public func cancel(force: Bool) throws(JobError) {
+        if abandon() { return }
+        try lifecycle.cancel(force: force)
     }
 
     /// Makes the job stand still from the next step on. Guest writes are still copied first.

@@ -13,7 +13,8 @@ import DirtyBitmaps
 /// taken back from the target when a job fails.
 ///
 /// Where the source is a `GuestDevice`, a guest may go on writing to it: what it is about to overwrite is copied first, so
-/// that the target gets what the disk held when the job started.
+/// that the target gets what the disk held when the job started. Bitmaps belong to such a device. Where the source is
+/// behind the target (fleecing), those who read the point in time must do so through a `GuestDevice` that is the target.
 public final class BackupJob: Sendable {
     // Set at init.
     public let id: String
@@ -24,68 +25,74 @@ public final class BackupJob: Sendable {
     let lifecycle: JobLifecycle
     /// The source, where a guest writes to it.
     let guest: GuestDevice?
+    /// Frozen while the job is not settled.
+    let bitmap: SyncBitmap?
+    let registry: JobRegistry
+    let source: any BlockDevice
+    let target: any BlockDevice
 
-    /// Checks that the backup can be made, and changes nothing yet.
+    /// Checks that the backup can be made. Apart from taking the id and the devices and freezing the bitmap, nothing
+    /// changes before it is started; a job that is given up before that gives them back.
     ///
-    /// - Parameter id: what the job is called in messages.
+    /// - Parameters:
+    ///   - id: what the job is called in messages.
+    ///   - registry: where jobs meet that must not have ids or devices in common.
     /// - Throws: the creation cases of `JobError`.
     public convenience init(
-        id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration
+        id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration,
+        registry: JobRegistry = JobRegistry()
     ) async throws(JobError) {
         try await self.init(
-            id: id, source: source, target: target, configuration: configuration, clock: SystemJobClock())
+            id: id, source: source, target: target, configuration: configuration, registry: registry,
+            group: JobGroup(), clock: SystemJobClock())
     }
 
     init(
         id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration,
-        clock: any JobClock
+        registry: JobRegistry = JobRegistry(), group: JobGroup = JobGroup(), clock: any JobClock
     ) async throws(JobError) {
-        try Self.check(configuration, source: source)
-        try Self.check(source: source, target: target, compress: configuration.compress)
-        let clusterSize = try await CopyClusterSize(for: target)
-        if let chunk = configuration.maxChunk, chunk != 0, chunk < clusterSize.bytes {
-            throw .invalidMaxChunk(chunk, clusterSize: clusterSize.bytes)
-        }
+        let parts = try await Self.prepare(
+            id: id, source: source, target: target, configuration: configuration, registry: registry)
         self.id = id
         self.configuration = configuration
-        warnings = [clusterSize.warning].compactMap { $0 }
-        let lifecycle = JobLifecycle(job: id, speed: configuration.speed, clock: clock)
-        self.lifecycle = lifecycle
+        self.source = source
+        self.target = target
+        self.registry = registry
+        warnings = [parts.clusterSize.warning].compactMap { $0 }
+        bitmap = parts.bitmap
         guest = source as? GuestDevice
+        let lifecycle = JobLifecycle(
+            job: id, configuration: configuration, group: group, clock: clock,
+            forget: { registry.forget(id: id) })
+        self.lifecycle = lifecycle
         copy = BlockCopy(
-            source: source, target: target, clusterSize: clusterSize, compress: configuration.compress,
-            copyRange: configuration.copyRange,
+            // The disk itself: a read that the hook makes must not wait for the write that caused it.
+            source: source.underlyingDisk, target: Self.writable(target, source: source),
+            clusterSize: parts.clusterSize, compress: configuration.compress, copyRange: configuration.copyRange,
             chargeGuest: { lifecycle.charge($0, insteadOf: 0) })
-        copy.withCopyBitmap { $0.setAll() }
-        copy.isScanning = configuration.sync == .top
-    }
-
-    private static func check(_ configuration: Configuration, source: any BlockDevice) throws(JobError) {
         switch configuration.sync {
-        case .full, .top: break
-        case .none: if !(source is GuestDevice) { throw .guestDeviceNeeded(source: source.name) }
-        case .incremental, .bitmap: throw .syncModeUnsupported(configuration.sync)
-        }
-        if let workers = configuration.maxWorkers, workers < 1 {
-            throw .invalidMaxWorkers(workers)
-        }
-    }
-
-    private static func check(
-        source: any BlockDevice, target: any BlockDevice, compress: Bool
-    ) throws(JobError) {
-        if source === target || (source as? GuestDevice)?.disk === target {
-            throw .sameNode
-        }
-        if compress, !target.capabilities.canWriteCompressed {
-            throw .compressionUnsupported(target: target.name)
-        }
-        if source.length != target.length {
-            throw .lengthsDiffer(source: source.length, target: target.length)
+        case .full, .none: copy.withCopyBitmap { $0.setAll() }
+        case .top:
+            copy.withCopyBitmap { $0.setAll() }
+            copy.isScanning = true
+        // Filled when the job starts: until then writes add to it.
+        case .incremental, .bitmap: break
         }
     }
 
-    /// How far the job is. May be asked at any time, from any thread.
+    deinit {
+        abandon()
+    }
+
+    /// The target as the job writes to it.
+    private static func writable(_ target: any BlockDevice, source: any BlockDevice) -> any BlockDevice {
+        guard let device = target as? GuestDevice else { return target }
+        return JobTarget(device, isSerialising: device.isBacked(by: source))
+    }
+
+    // MARK: What users may ask, at any time, from any thread
+
+    /// How far the job is.
     public var progress: JobProgress {
         copy.progress
     }
@@ -94,9 +101,24 @@ public final class BackupJob: Sendable {
         lifecycle.state
     }
 
+    /// Whether the user has the job stand still, or an error on his behalf.
+    public var isPaused: Bool {
+        lifecycle.status.withLock { $0.isUserPaused }
+    }
+
     /// Whether the job stands still because of an error.
     public var ioStatus: IOStatus {
         lifecycle.status.withLock { $0.ioStatus }
+    }
+
+    /// Bytes each second; 0 for no limit.
+    public var speed: UInt64 {
+        lifecycle.speed
+    }
+
+    /// What the job failed with; `nil` after success, and as long as it is not over.
+    public var error: JobError? {
+        lifecycle.status.withLock { $0.error }
     }
 
     /// What happens to the job, from its creation on, for one reader. Ends with the job's last event.
@@ -111,10 +133,11 @@ public final class BackupJob: Sendable {
 
     /// Bytes of the disk that the target is still owed: none after success, and all that may be missing otherwise.
     public func owedRanges() -> [Range<UInt64>] {
-        copy.withCopyBitmap { bitmap in
-            var ranges: [Range<UInt64>] = []
-            while let area = bitmap.nextDirtyArea(from: ranges.last?.upperBound ?? 0) { ranges.append(area) }
-            return ranges
-        }
+        copy.withCopyBitmap { $0.dirtyRanges() }
+    }
+
+    /// Bytes of the disk that could not be read, so that the target holds zeroes in their place (`sourceTries`).
+    public func unreadableRanges() -> [Range<UInt64>] {
+        copy.state.withLock { $0.unreadable?.dirtyRanges() ?? [] }
     }
 }

@@ -1,19 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 public import BlockIO
+public import DirtyBitmaps
 public import SystemPackage
 
 /// Why a job could not be made, or how it failed.
 public enum JobError: Error, Sendable {
     // Creation.
+    /// The sync mode works by a bitmap, and none was named.
+    case bitmapNameNeeded(SyncMode)
+    case incrementalNeedsOnSuccess
+    case bitmapNotFound(String)
+    case bitmapModeNeeded
+    case bitmapWithSyncNone
+    /// Nothing would ever come of the bitmap.
+    case bitmapModeMeaningless(SyncMode)
+    case bitmapModeWithoutBitmap
+    case bitmap(DirtyBitmapError)
     case sameNode
+    /// Another job uses the device of that name.
+    case nodeBusy(String)
+    case malformedID(String)
+    case duplicateID(String)
     case compressionUnsupported(target: String)
     /// Lengths in bytes.
     case lengthsDiffer(source: UInt64, target: UInt64)
     case clusterSizeUnknown(target: String, underlying: BlockError)
     /// No backup can be made with such clusters, in bytes.
     case clusterSizeUnusable(target: String, clusterSize: UInt64)
-    case syncModeUnsupported(SyncMode)
     /// Without guest writes there is nothing for a sync=none backup to copy.
     case guestDeviceNeeded(source: String)
     case invalidMaxWorkers(Int)
@@ -33,21 +47,38 @@ public enum JobError: Error, Sendable {
     case verbNotAllowed(verb: JobVerb, state: JobState, job: String)
     case alreadyPaused(job: String)
     case notPaused(job: String)
+    /// A job that its user paused ends only by force.
+    case pausedNeedsForce(job: String)
     /// Only a sync=none backup has checkpoints.
     case checkpointNeedsSyncNone
+
+    // Transactions.
+    /// A transaction failed because it was told to.
+    case transactionAborted
+    /// The action, by its QMP name, knows no grouped completion.
+    case notInGroupedTransaction(action: String)
+
+    /// What a job says about its bitmap.
+    init(_ error: DirtyBitmapError) {
+        switch error {
+        case .notFound(let name): self = .bitmapNotFound(name)
+        default: self = .bitmap(error)
+        }
+    }
 }
 
 extension JobError {
     /// The system error that a client of the job would see.
     public var errno: Errno {
         switch self {
-        case .sameNode, .lengthsDiffer, .clusterSizeUnusable, .invalidMaxWorkers, .invalidMaxChunk, .alreadyStarted,
-            .verbNotAllowed, .alreadyPaused, .notPaused, .checkpointNeedsSyncNone, .guestDeviceNeeded:
-            .invalidArgument
-        case .compressionUnsupported, .syncModeUnsupported: .notSupported
         case .clusterSizeUnknown(_, let underlying), .scan(_, let underlying): underlying.errno
         case .copy(let error): error.errno
         case .cancelled: .canceled
+        case .compressionUnsupported: .notSupported
+        case .nodeBusy, .bitmap(.busy): .resourceBusy
+        case .bitmapNotFound: .noSuchFileOrDirectory
+        case .duplicateID: .fileExists
+        default: .invalidArgument
         }
     }
 }
@@ -55,6 +86,23 @@ extension JobError {
 extension JobError: CustomStringConvertible {
     public var description: String {
         switch self {
+        case .bitmapNameNeeded(let sync): "must provide a valid bitmap name for '\(sync.rawValue)' sync mode"
+        case .incrementalNeedsOnSuccess:
+            "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'"
+        case .bitmapNotFound(let name): "Bitmap '\(name)' could not be found"
+        case .bitmapModeNeeded: "Bitmap sync mode must be given when providing a bitmap"
+        case .bitmapWithSyncNone: "sync mode 'none' does not produce meaningful bitmap outputs"
+        case .bitmapModeMeaningless(let sync):
+            "Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '\(sync.rawValue)'"
+        case .bitmapModeWithoutBitmap: "Cannot specify bitmap sync mode without a bitmap"
+        case .bitmap(let error): error.description
+        case .nodeBusy(let node): "Node '\(node)' is busy: block device is in use by block job: backup"
+        case .malformedID(let id): "Malformed job ID '\(id)'"
+        case .duplicateID(let id): "Job ID '\(id)' already in use"
+        case .pausedNeedsForce(let job): "The block job for device '\(job)' is currently paused"
+        case .transactionAborted: "Transaction aborted using Abort action"
+        case .notInGroupedTransaction(let action):
+            "Action '\(action)' cannot be part of a grouped transaction"
         case .sameNode: "Source and target must be different nodes"
         case .compressionUnsupported(let target): "Target \(target) does not support compressed writes"
         case .lengthsDiffer(let source, let target):
@@ -70,7 +118,6 @@ extension JobError: CustomStringConvertible {
         case .checkpointNeedsSyncNone: "block checkpoint needs a sync=none backup"
         case .guestDeviceNeeded(let source):
             "Sync mode 'none' copies what a guest is about to overwrite, and no guest writes to \(source)"
-        case .syncModeUnsupported(let mode): "Sync mode '\(mode.rawValue)' is not supported yet"
         case .invalidMaxWorkers(let count): "max-workers must be at least 1, not \(count)"
         case .invalidMaxChunk(let chunk, let clusterSize):
             "max-chunk must be 0 or at least the cluster size of \(clusterSize) bytes, not \(chunk)"

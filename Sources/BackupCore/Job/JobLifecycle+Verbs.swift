@@ -27,12 +27,12 @@ extension JobLifecycle {
     }
 
     /// Asks the job to end. Ends the user's pause.
-    func cancel() throws(JobError) {
+    ///
+    /// - Parameter force: also while the user has it paused.
+    func cancel(force: Bool) throws(JobError) {
         try perform(.cancel) { status in
-            status.isCancelled = true
-            status.isUserPaused = false
-            status.ioStatus = .ok
-            return .success(status.wakeAll())
+            if !force, status.isUserPaused { return .failure(.pausedNeedsForce(job: job)) }
+            return .success(status.cancel())
         }
     }
 
@@ -63,11 +63,10 @@ extension JobLifecycle {
         }
     }
 
+    /// Lets the job end, and those that end with it.
     func finalize() throws(JobError) {
-        try perform(.finalize) { status in
-            status.isFinalizeRequested = true
-            return .success(status.wakeAll())
-        }
+        try perform(.finalize) { _ in .success([]) }
+        group.finalize()
     }
 
     func dismiss() throws(JobError) {
@@ -75,23 +74,7 @@ extension JobLifecycle {
             status.move(to: .null)
             return .success([])
         }
-        endEvents()
-    }
-
-    /// Makes the job stand still until `endDrain`, whatever the user wants.
-    func beginDrain() {
-        change { status in
-            status.drains += 1
-            return status.wakeSleepers()
-        }
-    }
-
-    func endDrain() {
-        change { status in
-            precondition(status.drains > 0, "no drain to end")
-            status.drains -= 1
-            return status.shouldPause ? [] : status.wakeAll()
-        }
+        vanish()
     }
 
     /// Pauses for the user to do something about an error. The first one decides what is shown.

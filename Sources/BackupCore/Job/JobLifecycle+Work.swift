@@ -66,8 +66,7 @@ extension JobLifecycle {
             status.nextSleeper += 1
             return status.nextSleeper
         }
-        let timer = Task { [clock] in
-            await clock.sleep(until: deadline)
+        let cancelTimer = clock.schedule(at: deadline) { [self] in
             change { status in status.sleepers.removeValue(forKey: id).map { [$0] } ?? [] }
         }
         await withCheckedContinuation { continuation in
@@ -78,6 +77,6 @@ extension JobLifecycle {
                 return []
             }
         }
-        timer.cancel()
+        cancelTimer()
     }
 }

@@ -5,8 +5,14 @@ import SystemPackage
 
 /// The state of one job: verbs change it from any thread, and those who do the job's work ask it before each step.
 final class JobLifecycle: Sendable {
+    // Set at init.
     let job: String
     let clock: any JobClock
+    let group: JobGroup
+    let autoFinalize: Bool
+    let autoDismiss: Bool
+    /// Gives the id back: called when the job is about to be gone.
+    private let forget: @Sendable () -> Void
     let events: AsyncStream<JobEvent>
     private let eventSink: AsyncStream<JobEvent>.Continuation
     let status: Locked<JobStatus>
@@ -14,14 +20,22 @@ final class JobLifecycle: Sendable {
     /// Events that are kept for a reader that is slow, or isn't there; then the oldest go.
     private static let eventsKept = 4096
 
-    init(job: String, speed: UInt64, clock: any JobClock) {
+    init(
+        job: String, configuration: BackupJob.Configuration, group: JobGroup, clock: any JobClock,
+        forget: @escaping @Sendable () -> Void
+    ) {
+        self.forget = forget
         self.job = job
         self.clock = clock
+        self.group = group
+        autoFinalize = configuration.autoFinalize
+        autoDismiss = configuration.autoDismiss
         let (events, sink) = AsyncStream.makeStream(
             of: JobEvent.self, bufferingPolicy: .bufferingNewest(Self.eventsKept))
         self.events = events
         eventSink = sink
-        status = Locked(JobStatus(speed: speed, tell: { event in sink.yield(event) }))
+        status = Locked(JobStatus(speed: configuration.speed, tell: { event in sink.yield(event) }))
+        group.add(self)
     }
 
     var state: JobState {
@@ -43,27 +57,47 @@ final class JobLifecycle: Sendable {
         eventSink.yield(event)
     }
 
+    /// The job is gone, and the last event was told.
+    func vanish() {
+        forget()
+        eventSink.finish()
+    }
+
     // MARK: The course of a run
 
-    /// Enters `running`.
+    /// Enters `running`, and `paused` where something holds the job from the start.
     ///
-    /// - Throws: `JobError.alreadyStarted`; `.cancelled` for a job cancelled before it started, which is then over.
+    /// - Throws: `JobError.alreadyStarted`; `.cancelled` for a job that was cancelled before it started.
     func start() throws(JobError) {
         let error: JobError? = status.withLock { status in
-            guard status.state == .created else { return .alreadyStarted(job: job, state: status.state) }
-            if status.isCancelled {
-                status.move(to: .aborting)
-                status.move(to: .concluded)
-                // Gone whatever the user wanted: there is nothing to ask it.
-                status.move(to: .null)
-                return .cancelled
+            guard status.state == .created else {
+                return status.isCancelled ? .cancelled : .alreadyStarted(job: job, state: status.state)
             }
             status.move(to: .running)
+            if status.shouldPause { status.move(to: .paused) }
             return nil
         }
-        guard let error else { return }
-        if case .cancelled = error { endEvents() }
-        throw error
+        if let error { throw error }
+    }
+
+    /// Ends a job that was not started, as cancelled. There is nothing to ask its user, so it is gone at once.
+    ///
+    /// - Parameter settle: called before the job is concluded.
+    /// - Returns: false where it was started, or is over.
+    @discardableResult
+    func abandon(settle: () -> Void) -> Bool {
+        let isNew = status.withLock { status in
+            guard status.state == .created else { return false }
+            status.isCancelled = true
+            status.decision = .abort
+            status.move(to: .aborting)
+            return true
+        }
+        guard isNew else { return false }
+        group.remove(self)
+        settle()
+        end(dismiss: true)
+        return true
     }
 
     /// Records what the job fails with. Only the first counts.
@@ -74,56 +108,50 @@ final class JobLifecycle: Sendable {
         }
     }
 
-    /// Ends a run: by success, unless something failed or the job was cancelled until now.
+    /// Ends a run, once those that end together with it have done their work: by success, unless one of them failed or
+    /// was cancelled until now.
     ///
-    /// - Parameters:
-    ///   - autoFinalize: go on at once; else wait to be finalised, or cancelled.
-    ///   - settle: called with the outcome before the job is concluded.
-    /// - Throws: the first failure, or `JobError.cancelled`.
-    func conclude(
-        autoFinalize: Bool, autoDismiss: Bool, progress: () -> JobProgress, settle: (JobError?) -> Void
-    ) async throws(JobError) {
-        let hasFailed = status.withLock { status in
-            guard status.mayGoOn else { return true }
-            status.move(to: .waiting)
-            status.move(to: .pending)
-            if autoFinalize { status.isFinalizeRequested = true }
-            return false
-        }
-        if !hasFailed, !autoFinalize {
-            tell(.pending)
-            await waitToBeFinalized()
-        }
+    /// - Parameter settle: called with the outcome before the job is concluded.
+    /// - Returns: the first failure, or `JobError.cancelled`; `nil` after success.
+    func conclude(progress: () -> JobProgress, settle: (JobOutcome) -> Void) async -> JobError? {
+        let decision = await group.conclude(self)
         let error: JobError? = status.withLock { status in
-            let error = status.failure ?? (status.isCancelled ? .cancelled : nil)
-            if error != nil { status.move(to: .aborting) }
-            return error
+            guard decision == .abort else { return nil }
+            status.move(to: .aborting)
+            return status.failure ?? .cancelled
         }
-        settle(error)
+        settle(decision == .commit ? .success : .failure)
         switch error {
         case .cancelled: tell(.cancelled(progress: progress()))
         default: tell(.completed(error: error, progress: progress()))
         }
-        status.withLock { status in
-            status.move(to: .concluded)
-            if autoDismiss { status.move(to: .null) }
-        }
-        if autoDismiss { endEvents() }
-        if let error { throw error }
+        end(dismiss: autoDismiss)
+        return error
     }
 
-    private func waitToBeFinalized() async {
+    private func end(dismiss: Bool) {
+        let enders: [JobStatus.Waiter] = status.withLock { status in
+            status.move(to: .concluded)
+            if dismiss { status.move(to: .null) }
+            defer { status.enders = [] }
+            return status.enders
+        }
+        // Before anyone learns of the end, who may then want the id.
+        if dismiss { vanish() }
+        for ender in enders { ender.resume() }
+    }
+
+    /// Waits until the job is over.
+    ///
+    /// - Returns: what it failed with; `nil` after success.
+    func waitForEnd() async -> JobError? {
         await withCheckedContinuation { continuation in
             change { status in
-                guard !status.isFinalizeRequested, status.mayGoOn else { return [continuation] }
-                status.parked.append(continuation)
+                if status.isOver { return [continuation] }
+                status.enders.append(continuation)
                 return []
             }
         }
-    }
-
-    /// The last event was told.
-    func endEvents() {
-        eventSink.finish()
+        return status.withLock { $0.error }
     }
 }

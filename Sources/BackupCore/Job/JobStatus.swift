@@ -15,11 +15,18 @@ struct JobStatus {
         case end
     }
 
+    /// How a job and those that end with it are to end.
+    enum Decision {
+        case commit
+        case abort
+    }
+
     private(set) var state = JobState.created
     var isCancelled = false
     /// What the job fails with.
     var failure: JobError?
     var ioStatus = IOStatus.ok
+    var decision: Decision?
 
     var isUserPaused = false
     /// How many want the job to stand still, apart from the user.
@@ -28,13 +35,15 @@ struct JobStatus {
 
     /// How many do the job's work now. The job is paused once all of them stand still.
     var workers = 0
-    /// Workers that stand still, and whatever else waits for the user.
+    /// Workers that stand still.
     var parked: [Waiter] = []
     /// Who sleeps for the speed limit's sake.
     var sleepers: [UInt64: Waiter] = [:]
     var nextSleeper: UInt64 = 0
-
-    var isFinalizeRequested = false
+    /// Who waits for the decision, the work being done.
+    var undecided: [Waiter] = []
+    /// Who waits for the end.
+    var enders: [Waiter] = []
 
     private let tell: @Sendable (JobEvent) -> Void
 
@@ -52,11 +61,29 @@ struct JobStatus {
         (isUserPaused || drains > 0) && mayGoOn
     }
 
+    var isOver: Bool {
+        state == .concluded || state == .null
+    }
+
+    /// What the job failed with; `nil` after success, and as long as it is not over.
+    var error: JobError? {
+        guard isOver, decision != .commit else { return nil }
+        return failure ?? .cancelled
+    }
+
     /// Moves to a state that may follow the present one; anything else is a mistake of ours.
     mutating func move(to next: JobState) {
         precondition(state.successors.contains(next), "a job can't go from \(state) to \(next)")
         state = next
         tell(.statusChanged(next))
+    }
+
+    /// Marks the job as cancelled, whatever it waits for.
+    mutating func cancel() -> [Waiter] {
+        isCancelled = true
+        isUserPaused = false
+        ioStatus = .ok
+        return wakeAll()
     }
 
     /// What to do before the next piece of work, which `bytes` are charged for where it may start.
@@ -76,9 +103,10 @@ struct JobStatus {
     /// Those to wake when the job may go on, or is to look again.
     mutating func wakeAll() -> [Waiter] {
         if state == .paused { move(to: .running) }
-        let woken = parked + sleepers.values
+        let woken = parked + sleepers.values + undecided
         parked = []
         sleepers = [:]
+        undecided = []
         return woken
     }
 

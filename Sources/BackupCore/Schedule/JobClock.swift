@@ -5,8 +5,10 @@ protocol JobClock: Sendable {
     /// Time since any fixed moment.
     var now: Duration { get }
 
-    /// Returns at `deadline`, or when the task is cancelled.
-    func sleep(until deadline: Duration) async
+    /// Calls `wake` once at `deadline`, or when the timer is cancelled, or both.
+    ///
+    /// - Returns: what cancels the timer.
+    func schedule(at deadline: Duration, _ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void
 }
 
 /// The system's clock.
@@ -17,8 +19,12 @@ struct SystemJobClock: JobClock {
         start.duration(to: .now)
     }
 
-    func sleep(until deadline: Duration) async {
-        // Ends early only by cancellation, and then no one waits for it any more.
-        try? await Task.sleep(until: start.advanced(by: deadline), clock: .continuous)
+    func schedule(at deadline: Duration, _ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        let timer = Task {
+            // Ends early only when it is cancelled, and then no one waits for it any more.
+            try? await Task.sleep(until: start.advanced(by: deadline), clock: .continuous)
+            wake()
+        }
+        return { timer.cancel() }
     }
 }

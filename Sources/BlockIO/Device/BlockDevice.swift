@@ -16,6 +16,9 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// What the device can do, for callers that choose between ways to reach the same end.
     var capabilities: DeviceCapabilities { get }
 
+    /// What unallocated ranges show; `nil` where that is nothing, or not known here.
+    var backing: (any BlockDevice)? { get }
+
     /// Unit in bytes below which a write may touch neighbouring data; 0 where there is none.
     ///
     /// - Throws: `BlockError.unsupported` where the device has no way to tell.
@@ -66,6 +69,8 @@ public protocol StorageDevice: BlockDevice {
 
 /// Defaults for devices that are only read.
 extension BlockDevice {
+    public var backing: (any BlockDevice)? { nil }
+
     public func clusterSize() async throws(BlockError) -> UInt64 { 0 }
 
     public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {

@@ -6,11 +6,12 @@ import BinaryCoding
 ///
 /// Ranges are bytes; what lies past the end of the disk is ignored. The last granule may be short. Searches keep no
 /// state, so a loop over dirty areas survives any change between its steps. Memory is at most one bit for each granule
-/// and some per cent more; stretches of equal bits cost next to nothing. Not locked: the owner guards it.
+/// and some per cent more; stretches of equal bits cost next to nothing. A copy takes no time, and memory for what
+/// changes afterwards.
 ///
 /// - Complexity: the time of each operation grows with the logarithm of the disk's length; over ranges also with the
 ///   number of 32768-granule pages in it that are neither all dirty nor all clean.
-public final class DirtyBitmap {
+public struct DirtyBitmap: Sendable {
     public static let minimumGranularity: UInt64 = 512
     public static let maximumGranularity: UInt64 = 2 << 30
 
@@ -41,20 +42,28 @@ public final class DirtyBitmap {
         tree = .uniform(false)
     }
 
-    private init(copying other: DirtyBitmap) {
-        length = other.length
-        granularity = other.granularity
-        granularityBits = other.granularityBits
-        granules = other.granules
-        tree = other.tree.copy()
+    /// A clean bitmap of the same length and granularity.
+    public func makeEmpty() -> DirtyBitmap {
+        var empty = self
+        empty.resetAll()
+        return empty
     }
 
-    /// An independent bitmap with the same bits.
-    public func copy() -> DirtyBitmap {
-        DirtyBitmap(copying: self)
+    /// The granularity in bytes to choose for a disk whose clusters have so many bytes, 0 for none: the cluster size,
+    /// but from 4 KiB to 64 KiB.
+    public static func defaultGranularity(clusterSize: UInt64) -> UInt64 {
+        guard clusterSize > 0 else { return 65536 }
+        // Whatever a device says, a bitmap needs a power of two.
+        let clamped = min(max(clusterSize, 4096), 65536)
+        return clamped.nonzeroBitCount == 1 ? clamped : 65536
     }
 
     // MARK: Counting
+
+    /// Memory in bytes that the bits take, without a constant: it depends on which are dirty.
+    public var memoryUse: Int {
+        tree.memoryUse
+    }
 
     /// Number of dirty granules.
     public var dirtyGranules: UInt64 {
@@ -73,7 +82,7 @@ public final class DirtyBitmap {
     // MARK: Changing
 
     /// Makes every granule that `range` touches dirty.
-    public func set(_ range: Range<UInt64>) {
+    public mutating func set(_ range: Range<UInt64>) {
         guard range.lowerBound < min(range.upperBound, length) else { return }
         let end = min(range.upperBound, length)
         assign(range.lowerBound >> granularityBits..<(end - 1) >> granularityBits + 1, to: true)
@@ -82,27 +91,32 @@ public final class DirtyBitmap {
     /// Makes every granule clean that lies wholly inside `range`. A short last granule is inside once its bytes are.
     ///
     /// Inward, so that nothing is forgotten that the range does not cover.
-    public func reset(_ range: Range<UInt64>) {
+    public mutating func reset(_ range: Range<UInt64>) {
         guard range.lowerBound < min(range.upperBound, length) else { return }
         let first = range.lowerBound.dividedRoundingUp(by: granularity)
         let end = range.upperBound >= length ? granules : range.upperBound >> granularityBits
         if first < end { assign(first..<end, to: false) }
     }
 
-    public func setAll() {
+    public mutating func setAll() {
         tree = .uniform(granules > 0)
     }
 
-    public func resetAll() {
+    public mutating func resetAll() {
         tree = .uniform(false)
     }
 
     /// Makes dirty whatever is dirty in `other`. A granule becomes dirty as a whole where only part of it was.
     ///
     /// - Throws: `DirtyBitmapError.lengthsDiffer`; nothing is changed then.
-    public func merge(_ other: DirtyBitmap) throws(DirtyBitmapError) {
+    public mutating func merge(_ other: DirtyBitmap) throws(DirtyBitmapError) {
         guard other.length == length else { throw .lengthsDiffer(length, other.length) }
-        if other === self { return }
+        formUnion(other)
+    }
+
+    /// `merge` for a bitmap that is known to describe a disk of the same length.
+    public mutating func formUnion(_ other: DirtyBitmap) {
+        precondition(other.length == length, "bitmaps of different disks")
         var offset: UInt64 = 0
         while let area = other.nextDirtyArea(from: offset) {
             set(area)
@@ -110,7 +124,7 @@ public final class DirtyBitmap {
         }
     }
 
-    private func assign(_ range: Range<UInt64>, to value: Bool) {
+    private mutating func assign(_ range: Range<UInt64>, to value: Bool) {
         tree.assign(range, to: value, capacity: granules)
     }
 
@@ -141,6 +155,13 @@ public final class DirtyBitmap {
         guard let first = nextDirty(from: start, limit: limit) else { return nil }
         let limit = min(limit, length)
         return first..<(nextClean(from: first, limit: limit) ?? limit)
+    }
+
+    /// All runs of dirty bytes, in order.
+    public func dirtyRanges() -> [Range<UInt64>] {
+        var ranges: [Range<UInt64>] = []
+        while let area = nextDirtyArea(from: ranges.last?.upperBound ?? 0) { ranges.append(area) }
+        return ranges
     }
 
     private func next(_ value: Bool, from start: UInt64, limit: UInt64) -> UInt64? {

@@ -3,7 +3,9 @@
 import BinaryCoding
 
 /// An inner node of a bitmap tree.
-final class BitmapNode {
+final class BitmapNode: @unchecked Sendable {
+    // Unchecked: changed only by its one owner.
+
     /// Log2 of the most children that a node has.
     private static let fanOutBits: UInt64 = 9
 
@@ -35,11 +37,18 @@ final class BitmapNode {
         capacity = other.capacity
         count = other.count
         childBits = other.childBits
-        children = other.children.map { $0.copy() }
+        children = other.children
     }
 
     private func childCapacity(_ index: Int) -> UInt64 {
         min(1 << childBits, capacity - UInt64(index) << childBits)
+    }
+
+    /// Bytes that an object and an array take beside what they hold: two headers, counts, a reference.
+    private static let overhead = 112
+
+    var memoryUse: Int {
+        children.reduce(children.capacity * MemoryLayout<BitmapTree>.stride + Self.overhead) { $0 + $1.memoryUse }
     }
 
     func contains(_ index: UInt64) -> Bool {

@@ -3,7 +3,8 @@
 import BinaryCoding
 
 /// The bits of up to 32768 granules, some set and some clear.
-final class BitmapPage {
+final class BitmapPage: @unchecked Sendable {
+    // Unchecked: changed only by its one owner.
     /// Log2 of the granules in a page: 4 KiB of bits.
     static let spanBits: UInt64 = 15
 
@@ -33,6 +34,13 @@ final class BitmapPage {
         capacity = other.capacity
         count = other.count
         words = other.words
+    }
+
+    /// Bytes that an object and an array take beside what they hold: two headers, two counts, a reference.
+    private static let overhead = 96
+
+    var memoryUse: Int {
+        words.capacity * MemoryLayout<UInt64>.stride + Self.overhead
     }
 
     func contains(_ index: UInt64) -> Bool {

@@ -5,7 +5,9 @@
 /// Leaves are pages of 32768 bits; each level above has up to 512 children. A part whose bits are all equal is a single
 /// value instead of a subtree. So the worst case costs one bit for each granule and little more, a bitmap that is all
 /// set or all clear costs nothing, and searches step over equal stretches without looking inside.
-enum BitmapTree {
+///
+/// A copy shares the subtrees until one of the two changes: a node or page that has several owners is never changed.
+enum BitmapTree: Sendable {
     case uniform(Bool)
     case page(BitmapPage)
     case node(BitmapNode)
@@ -41,8 +43,17 @@ enum BitmapTree {
         }
         switch self {
         case .uniform: break
-        case .page(let page): page.assign(range, to: value)
-        case .node(let node): node.assign(range, to: value)
+        case .page(var page):
+            // While it is here it is not also there, so that it is not taken for shared.
+            self = .uniform(value)
+            if !isKnownUniquelyReferenced(&page) { page = page.copy() }
+            page.assign(range, to: value)
+            self = .page(page)
+        case .node(var node):
+            self = .uniform(value)
+            if !isKnownUniquelyReferenced(&node) { node = node.copy() }
+            node.assign(range, to: value)
+            self = .node(node)
         }
         let count = count(capacity: capacity)
         if count == 0 || count == capacity { self = .uniform(count != 0) }
@@ -58,11 +69,12 @@ enum BitmapTree {
         }
     }
 
-    func copy() -> BitmapTree {
+    /// Memory in bytes below this one.
+    var memoryUse: Int {
         switch self {
-        case .uniform: self
-        case .page(let page): .page(page.copy())
-        case .node(let node): .node(node.copy())
+        case .uniform: 0
+        case .page(let page): page.memoryUse
+        case .node(let node): node.memoryUse
         }
     }
 

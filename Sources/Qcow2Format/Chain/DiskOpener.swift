@@ -143,7 +143,8 @@ public struct DiskOpener: Sendable {
             throw .unusableBackingName(name, of: image, reason: error.reason)
         }
         let path = ImagePath.resolve(reference.path, relativeTo: image)
-        if let text = reference.format ?? recorded {
+        // What the image records counts, as in QEMU, whatever a description says.
+        if let text = recorded ?? reference.format {
             guard let format = ImageFormat(rawValue: text) else {
                 throw .unsupportedFormat(path: path, format: text)
             }

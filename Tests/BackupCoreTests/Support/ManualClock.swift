@@ -9,7 +9,7 @@ final class ManualClock: JobClock {
     private struct State {
         var now = Duration.zero
         var nextID = 0
-        var sleepers: [Int: (deadline: Duration, continuation: CheckedContinuation<Void, Never>)] = [:]
+        var timers: [Int: (deadline: Duration, wake: @Sendable () -> Void)] = [:]
     }
 
     private let state = Locked(State())
@@ -17,35 +17,44 @@ final class ManualClock: JobClock {
     var now: Duration { state.withLock { $0.now } }
 
     /// When the sleepers want to be woken.
-    var deadlines: [Duration] { state.withLock { $0.sleepers.values.map(\.deadline).sorted() } }
+    var deadlines: [Duration] { state.withLock { $0.timers.values.map(\.deadline).sorted() } }
 
-    func sleep(until deadline: Duration) async {
-        let id = state.withLock { state in
+    func schedule(at deadline: Duration, _ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        let id: Int? = state.withLock { state in
+            if state.now >= deadline { return nil }
             state.nextID += 1
+            state.timers[state.nextID] = (deadline, wake)
             return state.nextID
         }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let isOver = state.withLock { state in
-                    if state.now >= deadline || Task.isCancelled { return true }
-                    state.sleepers[id] = (deadline, continuation)
-                    return false
-                }
-                if isOver { continuation.resume() }
-            }
-        } onCancel: {
-            state.withLock { $0.sleepers.removeValue(forKey: id)?.continuation }?.resume()
+        guard let id else {
+            wake()
+            return {}
+        }
+        return { [self] in state.withLock { state in _ = state.timers.removeValue(forKey: id) } }
+    }
+
+    func sleep(_ duration: Duration) async {
+        await withCheckedContinuation { continuation in
+            _ = schedule(at: now + duration) { continuation.resume() }
         }
     }
 
     func advance(to time: Duration) {
-        let woken = state.withLock { state in
+        let woken: [@Sendable () -> Void] = state.withLock { state in
             state.now = max(state.now, time)
-            let over = state.sleepers.filter { $0.value.deadline <= state.now }
-            for id in over.keys { state.sleepers[id] = nil }
-            return over.values.map(\.continuation)
+            // In a fixed order, so that a run can be repeated.
+            let over = state.timers.filter { $0.value.deadline <= state.now }.sorted { $0.key < $1.key }
+            for (id, _) in over { state.timers[id] = nil }
+            return over.map(\.value.wake)
         }
-        for continuation in woken { continuation.resume() }
+        for wake in woken { wake() }
+    }
+
+    /// Lets time pass until the first timer is due. False where there is none.
+    func advanceToNext() -> Bool {
+        guard let deadline = deadlines.first else { return false }
+        advance(to: deadline)
+        return true
     }
 }
 

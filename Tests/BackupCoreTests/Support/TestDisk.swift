@@ -39,6 +39,7 @@ final class TestDisk: BlockDevice {
         var counts: [Operation: Int] = [:]
         var outOfRange = 0
         var faults: [Operation: [Int: Errno]] = [:]
+        var hangs: [Operation: [Int: @Sendable () async -> Void]] = [:]
     }
 
     let name: String
@@ -85,6 +86,11 @@ final class TestDisk: BlockDevice {
         fail(operation, call: 0, with: errno)
     }
 
+    /// Holds the nth call of a kind up until `wait` returns.
+    func hang(_ operation: Operation, call: Int, _ wait: @escaping @Sendable () async -> Void) {
+        state.withLock { $0.hangs[operation, default: [:]][call] = wait }
+    }
+
     private func enter(_ operation: Operation, _ offset: UInt64, _ length: UInt64) async throws(BlockError) {
         do {
             try checkRange(at: offset, length: length)
@@ -94,11 +100,16 @@ final class TestDisk: BlockDevice {
         }
         let call = Call(operation: operation, range: offset..<offset + length)
         await onCall?(call)
-        let errno: Errno? = state.withLock { state in
+        let number = state.withLock { state in
             state.calls.append(call)
             state.counts[operation, default: 0] += 1
+            return state.counts[operation]!
+        }
+        let hang: (@Sendable () async -> Void)? = state.withLock { $0.hangs[operation]?[number] }
+        await hang?()
+        let errno: Errno? = state.withLock { state in
             let faults = state.faults[operation]
-            return faults?[0] ?? faults?[state.counts[operation]!]
+            return faults?[0] ?? faults?[number]
         }
         if let errno {
             throw .system(

@@ -42,6 +42,15 @@ struct TestImage {
         }
     }
 
+    /// Bytes that the top layer holds.
+    var allocatedRanges: [Range<UInt64>] {
+        var start: UInt64 = 0
+        return layout.compactMap { stretch in
+            defer { start += stretch.length }
+            return stretch.kind.isAllocated ? start..<start + stretch.length : nil
+        }
+    }
+
     /// Clusters of which the top layer holds at least a byte.
     func allocatedClusters(of clusterSize: UInt64) -> Set<UInt64> {
         var clusters: Set<UInt64> = []

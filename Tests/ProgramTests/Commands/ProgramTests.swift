@@ -28,7 +28,7 @@ import Testing
                 console: console,
                 makeBackup: { _, warn in
                     RunningBackup(
-                        progress: { BackupProgress(offset: 10, length: 10) }, cancel: {},
+                        progress: { BackupProgress(offset: 10, length: 10) }, cancel: {}, togglePause: { nil },
                         run: { () async throws(ServiceError) -> BackupSummary in
                             for warning in warnings { warn(warning) }
                             return try result.get()
@@ -98,7 +98,17 @@ import Testing
         ("nbds://host/x b", "SOURCE: nbds:... is not available in this version"),
         ("json:{} b", "SOURCE: json:... is not available in this version"),
         ("driver=qcow2,file.filename=a b", "SOURCE: driver=... is not available in this version"),
-        ("--speed=1M a b", "Unknown option '--speed'"),
+        ("--speed= a b", "--speed is a number of bytes such as 100M, not ''"),
+        ("--speed=fast a b", "--speed is a number of bytes such as 100M, not 'fast'"),
+        ("--speed=-1 a b", "--speed is a number of bytes such as 100M, not '-1'"),
+        ("--speed=16E a b", "--speed is a number of bytes such as 100M, not '16E'"),
+        (
+            "--on-source-error=retry a b",
+            """
+            The value 'retry' is invalid for '--on-source-error <action>'. Please provide one of 'report', 'ignore', \
+            'enospc' and 'stop'.
+            """
+        ),
     ])
     func usageErrors(line: String, message: String) async throws {
         let run = try await Self.run(Self.words(line))

@@ -16,6 +16,11 @@ public func haveSameBytes(_ one: [UInt8], _ other: [UInt8]) -> Bool {
     haveSameBytes(one[...], other[...])
 }
 
+/// Whether two pieces of memory, long enough both, hold the same in a range.
+public func haveSameBytes(_ one: [UInt8], _ other: [UInt8], in range: Range<Int>) -> Bool {
+    haveSameBytes(one[range], other[range])
+}
+
 /// Whether all bytes are zero.
 public func areZero(_ bytes: ArraySlice<UInt8>) -> Bool {
     // A piece of memory that begins with zero and equals itself moved by one is zero throughout.

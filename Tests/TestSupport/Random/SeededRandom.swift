@@ -16,6 +16,11 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
         return mixed ^ (mixed >> 31)
     }
 
+    /// One of the values, of which there are some.
+    public mutating func pick<Value>(_ values: [Value]) -> Value {
+        values[Int.random(in: 0..<values.count, using: &self)]
+    }
+
     /// Bytes that no compressor can shorten.
     public mutating func bytes(count: Int) -> [UInt8] {
         var bytes: [UInt8] = []

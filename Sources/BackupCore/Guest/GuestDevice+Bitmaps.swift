@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+public import DirtyBitmaps
+
+/// What users do with a disk's bitmaps that takes more than the bitmaps themselves.
+extension GuestDevice {
+    /// A bitmap to merge from.
+    public struct BitmapSource: Sendable {
+        public var device: GuestDevice
+        public var name: String
+
+        public init(_ name: String, of device: GuestDevice) {
+            self.device = device
+            self.name = name
+        }
+    }
+
+    /// Adds a clean bitmap.
+    ///
+    /// - Parameters:
+    ///   - granularity: bytes that a bit stands for; `nil` chooses by the disk's clusters.
+    ///   - isRecording: whether it takes note of writes from now on.
+    ///   - isPersistent: whether it is to be stored with the disk.
+    /// - Throws: `DirtyBitmapError.invalidGranularity`, `.emptyName`, `.nameTooLong`, `.exists`.
+    public func addBitmap(
+        _ name: String, granularity: UInt64? = nil, isRecording: Bool = true, isPersistent: Bool = false
+    ) async throws(DirtyBitmapError) {
+        // A disk that can't tell has none that matter here.
+        let chosen =
+            if let granularity { granularity } else {
+                DirtyBitmap.defaultGranularity(clusterSize: (try? await disk.clusterSize()) ?? 0)
+            }
+        try withBitmaps { (bitmaps) throws(DirtyBitmapError) in
+            try bitmaps.add(name, granularity: chosen, isRecording: isRecording, isPersistent: isPersistent)
+        }
+    }
+
+    /// Makes dirty in one bitmap what is dirty in any of the others. Changes nothing where it fails.
+    ///
+    /// - Throws: `DirtyBitmapError.notFound`, `.busy`, `.inconsistent`, `.readOnly`, `.lengthsDiffer`.
+    public func mergeBitmaps(_ sources: [BitmapSource], into name: String) throws(DirtyBitmapError) {
+        var bits: [DirtyBitmap] = []
+        // One device's lock at a time: two merges may go opposite ways.
+        for source in sources {
+            let bitmap = try source.device.withBitmaps { (bitmaps) throws(DirtyBitmapError) in
+                try bitmaps.get(source.name)
+            }
+            try bitmap.checkUsable()
+            bits.append(bitmap.bits)
+        }
+        let merged = bits
+        try withBitmaps { (bitmaps) throws(DirtyBitmapError) in
+            try bitmaps.update(name) { (bitmap) throws(DirtyBitmapError) in try bitmap.merge(merged) }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+
+/// A target that has readers, and perhaps bitmaps, of its own, as the job that copies to it uses it.
+final class JobTarget: BlockDevice {
+    // Set at init.
+    private let device: GuestDevice
+    private let origin: GuestDevice.Origin
+
+    /// - Parameter isSerialising: keep reads away from what is being written, because the source is behind the target.
+    init(_ device: GuestDevice, isSerialising: Bool) {
+        self.device = device
+        origin = .job(isSerialising: isSerialising)
+    }
+
+    var name: String { device.name }
+    var length: UInt64 { device.length }
+    var capabilities: DeviceCapabilities { device.capabilities }
+    var backing: (any BlockDevice)? { device.backing }
+
+    func clusterSize() async throws(BlockError) -> UInt64 {
+        try await device.clusterSize()
+    }
+
+    func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+        try await device.read(at: offset, into: &buffer)
+    }
+
+    func blockStatus(
+        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
+    ) async throws(BlockError) -> BlockExtent {
+        try await device.blockStatus(at: offset, length: length, in: scope)
+    }
+
+    func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        try await device.change(offset, UInt64(buffer.byteCount), by: origin) { () async throws(BlockError) in
+            try await device.disk.write(at: offset, from: buffer)
+        }
+    }
+
+    func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        try await device.change(offset, UInt64(buffer.byteCount), by: origin) { () async throws(BlockError) in
+            try await device.disk.writeCompressed(at: offset, from: buffer)
+        }
+    }
+
+    func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+        try await device.change(offset, length, by: origin) { () async throws(BlockError) in
+            try await device.disk.writeZeroes(at: offset, length: length)
+        }
+    }
+
+    func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+        try await device.change(offset, length, by: origin) { () async throws(BlockError) in
+            try await device.disk.copyRange(from: source, to: offset, length: length)
+        }
+    }
+
+    func flush() async throws(BlockError) {
+        try await device.flush()
+    }
+}

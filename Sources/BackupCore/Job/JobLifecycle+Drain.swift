@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+
+/// A job stands still while a disk that it works on is drained, whatever the user wants. Drains nest.
+extension JobLifecycle: DrainListener {
+    func beginDrain() {
+        change { status in
+            status.drains += 1
+            return status.wakeSleepers()
+        }
+    }
+
+    func endDrain() {
+        change { status in
+            precondition(status.drains > 0, "no drain to end")
+            status.drains -= 1
+            return status.shouldPause ? [] : status.wakeAll()
+        }
+    }
+}

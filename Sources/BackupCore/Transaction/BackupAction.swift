@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import BlockIO
+
+/// Starts a backup job.
+public final class BackupAction: TransactionAction {
+    private let id: String
+    private let source: any BlockDevice
+    private let target: any BlockDevice
+    private let configuration: BackupJob.Configuration
+    private let registry: JobRegistry
+    /// The job, once it is prepared.
+    public private(set) var job: BackupJob?
+
+    public init(
+        id: String, source: any BlockDevice, target: any BlockDevice, configuration: BackupJob.Configuration,
+        registry: JobRegistry
+    ) {
+        self.id = id
+        self.source = source
+        self.target = target
+        self.configuration = configuration
+        self.registry = registry
+    }
+
+    public var name: String { "blockdev-backup" }
+
+    public var devices: [GuestDevice] {
+        [source as? GuestDevice, target as? GuestDevice].compactMap { $0 }
+    }
+
+    public func prepare(in group: TransactionGroup) async throws(JobError) {
+        job = try await BackupJob(
+            id: id, source: source, target: target, configuration: configuration, registry: registry,
+            group: group.jobGroup, clock: group.clock)
+    }
+
+    public func commit(in group: TransactionGroup) {
+        do {
+            try job?.begin()
+            job?.goOn(on: group.workers, threads: group.threads)
+        } catch {
+            // Cancelled already, and over.
+        }
+    }
+
+    public func undo() {
+        job?.abandon()
+    }
+}
