@@ -202,6 +202,20 @@ import Testing
         #expect(!run.output.contains("incremental"))
     }
 
+    /// The manual page is made from this.
+    @Test func descriptionForTheManual() async throws {
+        let run = try await Self.run(["--experimental-dump-help"])
+        #expect(run.status == 0)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
+        let command = try #require(object["command"] as? [String: Any])
+        #expect(command["commandName"] as? String == "qcowbackup")
+        #expect((command["discussion"] as? String)?.contains("EXIT CODES:") == true)
+        let arguments = try #require(command["arguments"] as? [[String: Any]])
+        let positions = arguments.filter { $0["kind"] as? String == "positional" }
+        #expect(positions.compactMap { $0["valueName"] as? String } == ["SOURCE", "TARGET"])
+        #expect(arguments.count > 20)
+    }
+
     @Test func anUnknownShellIsAUsageError() async throws {
         let run = try await Self.run(["--generate-completion-script", "csh"])
         #expect(run.status == 2)
