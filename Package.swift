@@ -62,7 +62,11 @@ let package = Package(
         library("BackupService", ["BackupCore", "BinaryCoding", "BlockIO", "Qcow2Format", system]),
         .executableTarget(
             name: "qcowbackup",
-            dependencies: ["BackupService", "BinaryCoding", "BlockIO", "Qcow2Format", arguments],
+            dependencies: ["BackupService", "BlockIO", "Qcow2Format", arguments],
+            swiftSettings: settings),
+
+        .executableTarget(
+            name: "core-bench", dependencies: ["BackupCore", "BlockIO", "DirtyBitmaps"], path: "tools/core-bench",
             swiftSettings: settings),
 
         .target(
@@ -81,7 +85,10 @@ let package = Package(
         tests(
             "BackupCoreTests",
             ["BackupCore", "BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
-        tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "qcowbackup", arguments]),
+        tests(
+            "BackupServiceTests",
+            ["BackupCore", "BackupService", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
+        tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments]),
         tests("InteropTests", ["BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]
 )

@@ -11,6 +11,14 @@ extension ServiceError {
         self.init(Self.code(of: error), "\(error)", advice: Self.advice(for: error))
     }
 
+    /// What a failed request to the target, or to a file of its, means for the user.
+    static func ofTarget(_ error: BlockError) -> ServiceError {
+        let cause = ServiceError(error)
+        guard cause.code == .locked else { return cause }
+        return ServiceError(
+            .locked, cause.message, advice: "another program has it open: choose another target, or let that end first")
+    }
+
     init(_ error: ChainError) {
         switch error {
         case .file(_, let role, let cause):
@@ -43,6 +51,11 @@ extension ServiceError {
         default:
             self.init(.usage, "\(error)")
         }
+    }
+
+    /// What is wrong with the options of an image to be made.
+    init(_ problem: Qcow2Error.Problem) {
+        self.init(Self.code(of: problem), "\(problem)")
     }
 
     static let cancelled = ServiceError(.cancelled, "cancelled")

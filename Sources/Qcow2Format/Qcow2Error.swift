@@ -28,7 +28,7 @@ public struct Qcow2Error: LayerError {
     }
 
     /// One case for each check that can fail. Offsets and lengths are in bytes.
-    public enum Problem: Sendable {
+    public enum Problem: Error {
         case notQcow2
         case version(UInt32)
         case truncatedHeader(length: UInt64)
@@ -48,6 +48,8 @@ public struct Qcow2Error: LayerError {
         case snapshotNotFound(String, available: [String])
         case snapshotTable(rule: String)
         case tooLarge(what: String, limit: String)
+        /// It was not given with an image that has one, or was with one that has none.
+        case externalDataFile(isMissing: Bool)
         case notWritable(reason: String)
         case option(name: String, rule: String)
     }
@@ -110,6 +112,8 @@ extension Qcow2Error.Problem: CustomStringConvertible {
             "snapshot table: \(rule)"
         case .tooLarge(let what, let limit):
             "\(what) is too large: \(limit)"
+        case .externalDataFile(let isMissing):
+            isMissing ? "the image's data is in an external data file" : "the image has no external data file"
         case .notWritable(let reason):
             "the image can't be written: \(reason)"
         case .option(let name, let rule):

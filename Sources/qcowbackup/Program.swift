@@ -9,15 +9,40 @@ enum Program {
     static func main() {
         ProcessSetup.run()
         let environment = ProgramEnvironment(abandon: { status in _exit(status.code) })
-        exit(run(Array(CommandLine.arguments.dropFirst()), in: environment).code)
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        if let position = positionOfNoText() {
+            exit(refuse(arguments[position - 1], at: position, arguments, in: environment.console).code)
+        }
+        exit(run(arguments, in: environment).code)
+    }
+
+    /// Which argument, counted from 1, is not UTF-8; `nil` for none.
+    private static func positionOfNoText() -> Int? {
+        (1..<max(1, Int(CommandLine.argc))).first { index in
+            CommandLine.unsafeArgv[index].map { String(validatingCString: $0) == nil } ?? false
+        }
+    }
+
+    /// Such an argument was changed on its way into a string, so that a file name in it would name another file.
+    private static func refuse(
+        _ argument: String, at position: Int, _ arguments: [String], in console: Console
+    ) -> ProgramStatus {
+        let failure = ServiceError(
+            .usage, "argument \(position) is not UTF-8: \(argument)",
+            advice: "rename the file, or reach it by way of a link with another name")
+        console.writeError((wantsJSON(arguments) ? JSONLine.error(failure) : ErrorText.error(failure)) + "\n")
+        return .usage
     }
 
     /// Does what a command line says.
     ///
     /// - Parameter arguments: without the program's name.
     static func run(_ arguments: [String], in environment: ProgramEnvironment) -> ProgramStatus {
-        let isAboutCompletion = arguments.first?.hasPrefix(CompletionCommand.option) == true
-        let root: any ParsableCommand.Type = isAboutCompletion ? CompletionCommand.self : QcowBackupCommand.self
+        if TargetOptionList.isAskedForHelp(in: arguments) {
+            let text = "Options of a qcow2 target (a raw one has none):\n" + TargetOption.helpText + "\n"
+            return environment.console.writeOutput(text) ? .success : .failed
+        }
+        let root = root(for: arguments)
         do {
             var command = try root.parseAsRoot(separated(arguments))
             if let command = command as? any ProgramCommand {
@@ -29,6 +54,13 @@ enum Program {
         } catch {
             return finish(error, of: root, arguments, in: environment.console)
         }
+    }
+
+    /// The command that a command line is read by.
+    private static func root(for arguments: [String]) -> any ParsableCommand.Type {
+        guard let first = arguments.first else { return QcowBackupCommand.self }
+        if first.hasPrefix(CompletionCommand.option) { return CompletionCommand.self }
+        return first == ManualCommand.option ? ManualCommand.self : QcowBackupCommand.self
     }
 
     /// The arguments with `-oNAME=VALUE` in two: the parser would take it for a long option.

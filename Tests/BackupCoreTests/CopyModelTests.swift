@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
 import BackupCore
 import BlockIO
 import SystemPackage
@@ -68,7 +69,7 @@ import Testing
                 expected.replaceSubrange(start..<end, with: image.bytes[start..<end])
                 copied += UInt64(end - start)
             }
-            #expect(sameBytes(target.bytes, expected), "seed \(seed), target clusters \(targetCluster)")
+            #expect(haveSameBytes(target.bytes, expected), "seed \(seed), target clusters \(targetCluster)")
             let progress = job.progress
             #expect(progress.remaining == 0 && progress.offset == progress.length)
             #expect(progress.offset % clusters == 0 && progress.offset - copied < clusters)
@@ -105,7 +106,7 @@ import Testing
         defer { workers.stop() }
         let job = try await BackupJob(source: source, target: target, configuration: .init())
         try await job.run(on: workers)
-        #expect(sameBytes(target.bytes, bytes))
+        #expect(haveSameBytes(target.bytes, bytes))
         #expect(source.calls(.read).isEmpty && job.progress.counters.offloaded == 1 << 20)
     }
 
@@ -129,7 +130,7 @@ import Testing
             target.calls(compress ? .writeCompressed : .write).map(\.range)
                 == [UInt64(3 * cluster)..<UInt64(9 * cluster)])
         #expect(target.calls(.writeZeroes).count == 2)
-        #expect(sameBytes(target.bytes, bytes))
+        #expect(haveSameBytes(target.bytes, bytes))
     }
 
     /// No transfer is longer than what either device takes, even where that is less than a cluster.
@@ -145,7 +146,7 @@ import Testing
         defer { workers.stop() }
         let job = try await BackupJob(source: source, target: target, configuration: .init())
         try await job.run(on: workers)
-        #expect(sameBytes(target.bytes, image.bytes))
+        #expect(haveSameBytes(target.bytes, image.bytes))
         #expect(source.calls(.read).allSatisfy { $0.range.count <= limit })
         #expect(target.calls(.write).allSatisfy { $0.range.count <= limit })
     }
@@ -160,7 +161,7 @@ import Testing
         defer { workers.stop() }
         let job = try await BackupJob(source: source, target: target, configuration: .init())
         try await job.run(on: workers)
-        #expect(sameBytes(target.bytes, image.bytes))
+        #expect(haveSameBytes(target.bytes, image.bytes))
         #expect(job.progress.counters.read == 1_000_000)
     }
 }

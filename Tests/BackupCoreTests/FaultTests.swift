@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
 import BackupCore
 import BlockIO
 import SystemPackage
@@ -45,7 +46,7 @@ import Testing
                 with: present[Int(range.lowerBound)..<Int(range.upperBound)])
             owed += (range.upperBound - range.lowerBound + 65535) / 65536 * 65536
         }
-        #expect(sameBytes(present, expected))
+        #expect(haveSameBytes(present, expected))
         #expect(job.progress.remaining == owed)
         #expect(job.progress.length == UInt64((length + 65535) / 65536 * 65536))
         #expect(job.state == .null)
@@ -70,7 +71,7 @@ import Testing
                 configuration: .init(compress: test.compress, maxWorkers: test.workers, maxChunk: 128 << 10))
             do {
                 try await job.run(on: workers)
-                #expect(sameBytes(target.bytes, source.bytes) && job.owedRanges().isEmpty)
+                #expect(haveSameBytes(target.bytes, source.bytes) && job.owedRanges().isEmpty)
                 break
             } catch {
                 failures += 1

@@ -2,6 +2,7 @@
 
 import BlockIO
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import BackupCore
@@ -102,7 +103,7 @@ import Testing
                 let place = isOwed ? source : target
                 let expected = isOwed || isHeld ? image.bytes[start..<end] : filler[start..<end]
                 #expect(
-                    sameBytes(Array(place.bytes[start..<end]), Array(expected)),
+                    haveSameBytes(Array(place.bytes[start..<end]), Array(expected)),
                     "seed \(seed), cluster \(start / 65536), owed \(isOwed)")
             }
         }
@@ -110,7 +111,7 @@ import Testing
 
     /// One guest: requests of whole sectors, mostly short. A request that fails is given up.
     static func write(_ guest: GuestDevice, seed: UInt64) async {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         let sectors = length / 512
         // No byte of the disk's own is even, but for the zeroes.
         let content = [UInt8](repeating: 0x42, count: 200 * 512)

@@ -79,7 +79,7 @@ import Testing
             let stored = try FileDevice(path: directory.file(name).string, access: .readOnly, lock: nil)
             let image = try await Qcow2File(stored).open(backing: backing)
             let found = try await image.bytes(at: 0, count: Self.length)
-            #expect(sameBytes(found, expected), "round \(round)")
+            #expect(haveSameBytes(found, expected), "round \(round)")
             (below, belowName) = (image, name)
         }
         isOver.withLock { $0 = true }

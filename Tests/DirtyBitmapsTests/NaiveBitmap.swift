@@ -19,7 +19,12 @@ struct NaiveBitmap {
     }
 
     mutating func set(_ range: Range<UInt64>) {
-        for index in bits.indices where bytes(of: index).overlaps(range) { bits[index] = true }
+        let range = range.clamped(to: 0..<length)
+        guard !range.isEmpty else { return }
+        let touched = range.lowerBound / granularity...(range.upperBound - 1) / granularity
+        for index in bits.indices.clamped(to: Int(touched.lowerBound)..<Int(touched.upperBound) + 1) {
+            bits[index] = true
+        }
     }
 
     mutating func reset(_ range: Range<UInt64>) {

@@ -87,9 +87,11 @@ public struct ImageCheck {
         let cluster = UInt64(1) << clusterBits
         let (table, tableClusters) = (word(48), word32(56))
         use(table, count: tableClusters)
-        let blocks = (0..<tableClusters * cluster / 8).map { index in
-            let offset = table + index * 8
-            return isZeroChunk(offset) ? 0 : word(offset)
+        var blocks = [UInt64](repeating: 0, count: Int(tableClusters * cluster / 8))
+        // By chunks: a table has room for many more blocks than there are.
+        let chunk = min(cluster, 4096) / 8
+        for first in stride(from: 0, to: UInt64(blocks.count), by: Int(chunk)) where !isZeroChunk(table + first * 8) {
+            for index in first..<first + chunk { blocks[Int(index)] = word(table + index * 8) }
         }
         for block in blocks where block != 0 {
             use(block, count: 1)
@@ -97,7 +99,8 @@ public struct ImageCheck {
         }
         let perBlock = cluster * 8 / width
         let fileClusters = UInt64(bytes.count) >> clusterBits + 8
-        for (index, block) in blocks.enumerated() where block != 0 || UInt64(index) * perBlock <= fileClusters {
+        for index in blocks.indices where blocks[index] != 0 || UInt64(index) * perBlock <= fileClusters {
+            let block = blocks[index]
             for inside in 0..<perBlock {
                 let number = UInt64(index) * perBlock + inside
                 if block != 0, number > fileClusters {

@@ -215,7 +215,7 @@ public final class ImageModel {
             try await image.bytes(at: range.lowerBound, count: range.count)
         }
         let wanted = expected[Int(range.lowerBound)..<Int(range.upperBound)]
-        guard bytes[...] != wanted else { return }
+        guard !haveSameBytes(bytes[...], wanted) else { return }
         let index = zip(bytes, wanted).enumerated().first { $0.element.0 != $0.element.1 }!.offset
         throw mismatch("read of \(range) differs at \(Int(range.lowerBound) + index)")
     }
@@ -223,7 +223,7 @@ public final class ImageModel {
     public func verify() async throws {
         try await checkRead(0..<kind.size)
         if kind.dataFile == .raw, let dataFile {
-            guard dataFile.snapshot.allBytes == expected else { throw mismatch("raw data file differs") }
+            guard haveSameBytes(dataFile.snapshot.allBytes, expected) else { throw mismatch("raw data file differs") }
         }
     }
 
@@ -232,11 +232,13 @@ public final class ImageModel {
         var position = range.lowerBound
         for extent in try await image.extents(at: range.lowerBound, length: UInt64(range.count)) {
             let part = expected[Int(position)..<Int(position + extent.length)]
-            if extent.readsAsZero, part.contains(where: { $0 != 0 }) {
+            if extent.readsAsZero, !areZero(part) {
                 throw mismatch("status of \(position) says zero for \(extent.length) bytes")
             } else if let location = extent.location, !extent.readsAsZero {
                 let stored = try await location.device.bytes(at: location.offset, count: Int(extent.length))
-                guard stored[...] == part else { throw mismatch("location of \(position) holds something else") }
+                guard haveSameBytes(stored[...], part) else {
+                    throw mismatch("location of \(position) holds something else")
+                }
             }
             position += extent.length
         }

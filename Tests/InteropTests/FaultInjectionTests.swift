@@ -44,7 +44,7 @@ struct FaultInjectionTests {
         var random = SeededRandom(seed: 0xFA17 + UInt64(scenario.name.count))
         var hits = 0
         for fault in Case.all {
-            if FaultTestNeeds.isHeavy {
+            if isHeavyRun {
                 for number in 1...Self.mostCalls {
                     guard try await run(fault, number, scenario, in: workshop) else { break }
                     hits += 1
@@ -62,7 +62,7 @@ struct FaultInjectionTests {
     func lasting(_ scenario: FaultScenario) async throws {
         let workshop = try await FaultWorkshop()
         let fault = Case.all[1]
-        for number in FaultTestNeeds.isHeavy ? Array(1...Self.mostCalls) : [1, 3] {
+        for number in isHeavyRun ? Array(1...Self.mostCalls) : [1, 3] {
             guard try await run(fault, number, andLater: true, scenario, in: workshop) else { break }
         }
     }

@@ -63,6 +63,14 @@ struct FaultSpaceTests {
         #expect(try !workshop.directory.names().contains { $0.hasPrefix("target") })
     }
 
+    @Test("a limit that leaves room for the backup", .enabled(if: FaultSpaceTests.prlimit.isInstalled))
+    func largeFileSizeLimit() async throws {
+        let workshop = try await FaultWorkshop()
+        let program = try #require(Program.qcowbackup.path?.string)
+        try await Self.prlimit.runSuccessfully(["--fsize=1048576", program, workshop.source, workshop.target])
+        try await Peers.expectEqual(workshop.source, "qcow2", workshop.target)
+    }
+
     /// What is not permitted.
     enum Refusal: String, CaseIterable, Sendable {
         case source, backing, folder, target, replaced

@@ -205,7 +205,5 @@ extension FaultWorkshop.Left: CustomStringConvertible {
 /// Conditions of the tests.
 enum FaultTestNeeds {
     static let all = [Program.qemuIMG, .qemuIO, .strace, .qcowbackup].allSatisfy(\.isInstalled)
-    /// Every place instead of a sample.
-    static let isHeavy = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"
     static let comment: Comment = "needs qemu-img, qemu-io, strace and the program"
 }

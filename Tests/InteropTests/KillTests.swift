@@ -14,7 +14,7 @@ struct KillTests {
     /// Call names and numbers to try.
     private func places(_ random: inout SeededRandom) -> [(call: String, numbers: [Int])] {
         Self.calls.map { call in
-            guard !FaultTestNeeds.isHeavy else { return (call, Array(1...Self.mostCalls)) }
+            guard !isHeavyRun else { return (call, Array(1...Self.mostCalls)) }
             return (call, [Int.random(in: 1...Int.random(in: 1...6, using: &random), using: &random)])
         }
     }

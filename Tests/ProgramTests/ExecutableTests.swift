@@ -34,9 +34,18 @@ private enum BuiltProgram {
         (#""$0" --nonsense 2>&-"#, 2), (#""$0" /nonexistent/a /nonexistent/b"#, 1),
         (#""$0" /nonexistent/a /nonexistent/b <&- >&- 2>&-"#, 1),
         (#""$0" --output=json /nonexistent/a /nonexistent/b"#, 1),
+        (#""$0" /nonexistent/a "$(printf 'b\377')""#, 2), (#""$0" --snapshot "$(printf '\377')" a b"#, 2),
     ])
     func exitCode(code: String, status: Int32) throws {
         #expect(try Self.shell(code).status == status)
+    }
+
+    /// A name that is no text would be written down as another one.
+    @Test func namesThatAreNoText() throws {
+        let text = try Self.shell(#""$0" "$(printf 'a\377')" b 2>&1"#).output
+        #expect(text.hasPrefix("qcowbackup: argument 1 is not UTF-8: a\u{FFFD} ("))
+        let json = try Self.shell(#""$0" --output=json a "$(printf 'b\377')" 2>&1"#).output
+        #expect(json.contains(#""code":"usage""#) && json.contains("argument 3"))
     }
 
     @Test func oneLineAnError() throws {

@@ -43,7 +43,9 @@ enum ClusterContent: Sendable, CaseIterable, CustomTestStringConvertible {
     }
 
     private static func repeated(_ piece: [UInt8], count: Int) -> [UInt8] {
-        (0..<count).map { piece[$0 % piece.count] }
+        var bytes: [UInt8] = []
+        while bytes.count < count { bytes += piece }
+        return Array(bytes.prefix(count))
     }
 
     private static func text(count: Int, _ numbers: inout SeededRandom) -> [UInt8] {

@@ -434,6 +434,14 @@ def bad_backing_of_another_format(image: Image) -> None:
     image.create("64K", backing=name, unsafe=True, cluster_size=CLUSTER)
 
 
+@rejected("backing", "UTF-8")
+def bad_backing_name_not_text(image: Image) -> None:
+    """A backing file name that is no text: read as such, it would become the name of another file."""
+    name = image.beside("base.qcow2")
+    image.create("64K", backing=name, unsafe=True, cluster_size=CLUSTER)
+    image.patch(image.layout().field("backing_file_offset") + len(image.name) + 1, b"\xff", "not UTF-8")
+
+
 @rejected("backing")
 def bad_backing_name_too_long(image: Image) -> None:
     """A backing file name of 2 KiB; 1023 bytes is the most."""

@@ -37,6 +37,22 @@ public final class BackupOperation: Sendable {
         job?.cancel()
     }
 
+    /// Makes a run stand still that copies, and go on one that stands still, for whatever reason.
+    ///
+    /// - Returns: whether it stands still now; `nil` where there is nothing to pause yet, or any more.
+    public func togglePause() -> Bool? {
+        guard let job = state.withLock({ $0.job }) else { return nil }
+        do throws(JobError) {
+            try job.resume()
+            return false
+        } catch .notPaused {
+            // Both verbs fail on a job that is over.
+            return (try? job.pause()).map { true }
+        } catch {
+            return nil
+        }
+    }
+
     /// Runs the backup. Returns once it is complete and on stable storage.
     ///
     /// - Throws: `ServiceError`; the target is then absent, or marked unfinished where it existed before.
@@ -102,21 +118,26 @@ public final class BackupOperation: Sendable {
         do throws(JobError) {
             let job = try await BackupJob(
                 source: source.device, target: target.device,
-                configuration: .init(
-                    sync: sync == .top ? .top : .full, compress: request.compression != nil,
-                    copyRange: request.copyRange != .off, maxWorkers: request.workers))
+                configuration: BackupJob.Configuration(request, sync: sync))
             job.warnings.forEach(warn)
+            let observer = JobObserver(warn: warn)
+            let observation = Task { await observer.follow(job.events) }
             let isCancelled = state.withLock { state in
                 state.job = job
                 return state.isCancelled
             }
             if isCancelled { job.cancel() }
-            try await job.run(on: workers)
+            let end: Result<Void, JobError>
+            do throws(JobError) { end = .success(try await job.run(on: workers)) } catch { end = .failure(error) }
+            // What was said of the job comes before what is said of its end.
+            await observation.value
+            try end.get()
             let counters = job.progress.counters
             return BackupSummary(
                 target: request.target, virtualSize: source.device.length, bytesRead: counters.read,
                 bytesWritten: counters.written, bytesZero: counters.zero, bytesSkipped: counters.skipped,
-                bytesOffloaded: counters.offloaded)
+                bytesOffloaded: counters.offloaded,
+                unreadable: job.unreadableRanges())
         } catch {
             throw ServiceError(error)
         }

@@ -30,6 +30,18 @@ public struct BackupRequest: Sendable {
         case off
     }
 
+    /// What to do when reading or writing fails while the backup is copied.
+    public enum ErrorHandling: String, Sendable, CaseIterable {
+        /// Give the backup up.
+        case report
+        /// On the source: go on without what can't be read. On the target: try again until it works.
+        case ignore
+        /// `stop` where there is no space, `report` for all else.
+        case enospc
+        /// Stand still until the backup is resumed, then try again.
+        case stop
+    }
+
     public var source: String
     public var target: String
     public var sync = Sync.full
@@ -50,6 +62,10 @@ public struct BackupRequest: Sendable {
     /// Leave the unfinished target where a run fails.
     public var keepPartial = false
     public var copyRange = CopyRange.auto
+    /// Bytes to copy each second; 0 for no limit.
+    public var speed: UInt64 = 0
+    public var onSourceError = ErrorHandling.report
+    public var onTargetError = ErrorHandling.report
     /// Parallel workers; `nil` chooses by the number of processors.
     public var workers: Int?
 

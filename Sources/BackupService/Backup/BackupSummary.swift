@@ -15,14 +15,16 @@ public struct BackupSummary: Sendable, Equatable {
     public var bytesSkipped: UInt64
     /// Copied or shared by the kernel; part of `bytesWritten`.
     public var bytesOffloaded: UInt64
+    /// What could not be read, in bytes of the disk. The target holds zeroes there.
+    public var unreadable: [Range<UInt64>]
     /// Length of the target file; `nil` where it is no file.
     public var targetLength: UInt64?
     public var seconds: Double
 
     public init(
         target: String, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0, bytesWritten: UInt64 = 0,
-        bytesZero: UInt64 = 0, bytesSkipped: UInt64 = 0, bytesOffloaded: UInt64 = 0, targetLength: UInt64? = nil,
-        seconds: Double = 0
+        bytesZero: UInt64 = 0, bytesSkipped: UInt64 = 0, bytesOffloaded: UInt64 = 0, unreadable: [Range<UInt64>] = [],
+        targetLength: UInt64? = nil, seconds: Double = 0
     ) {
         self.target = target
         self.virtualSize = virtualSize
@@ -31,6 +33,7 @@ public struct BackupSummary: Sendable, Equatable {
         self.bytesZero = bytesZero
         self.bytesSkipped = bytesSkipped
         self.bytesOffloaded = bytesOffloaded
+        self.unreadable = unreadable
         self.targetLength = targetLength
         self.seconds = seconds
     }

@@ -52,6 +52,7 @@ struct FilePlace: Sendable {
                 unnamed.remove()
                 throw ServiceError(error)
             }
+            inherit(to: file)
             return unnamed
         }
         throw ServiceError(
@@ -72,20 +73,53 @@ struct FilePlace: Sendable {
 
     private func open(_ copyRange: CopyRangePolicy) throws(ServiceError) -> FileDevice {
         do throws(BlockError) {
-            return try FileDevice(path: partialPath, access: .create, lock: .writable, copyRange: copyRange)
+            // What replaces a file gets that file's permissions, and until then nobody else's.
+            return try FileDevice(
+                path: partialPath, access: .create, lock: .writable, copyRange: copyRange,
+                permissions: replaces ? 0o600 : 0o666)
         } catch {
             if case .locked(let conflict) = error, conflict.isInUse {
                 throw ServiceError(.locked, "another run is writing \(path): \(partialPath) is locked")
             }
-            throw ServiceError(error)
+            throw explained(error)
         }
+    }
+
+    private func explained(_ error: BlockError) -> ServiceError {
+        let cause = ServiceError(error)
+        return ServiceError(cause.code, cause.message, advice: advice(for: error.errno) ?? cause.advice)
+    }
+
+    /// What to do where the file can't be made.
+    private func advice(for error: Errno) -> String? {
+        switch error {
+        case .noSuchFileOrDirectory: "make the folder \(folder) first, or choose another target"
+        case .permissionDenied, .notPermitted, .readOnlyFileSystem:
+            "\(path) is written there at first: the folder must be writable"
+        case .fileNameTooLong: "\(path) is written there at first: choose a shorter name"
+        default: nil
+        }
+    }
+
+    /// Gives the new file the owner and the permissions of the one that it is to replace, as far as that is allowed.
+    private func inherit(to file: FileDevice) {
+        var old = stat()
+        guard replaces, stat(path, &old) == 0 else { return }
+        var mode = old.st_mode & 0o777
+        if fchown(file.rawDescriptor, old.st_uid, old.st_gid) != 0,
+            fchown(file.rawDescriptor, uid_t.max, old.st_gid) != 0
+        {
+            // What its group might do, another group shall not.
+            mode &= ~0o070
+        }
+        _ = fchmod(file.rawDescriptor, mode)
     }
 
     private func status(of path: String) throws(ServiceError) -> FileStatus? {
         do throws(BlockError) {
             return try FileStatus(path: path, followsLink: false)
         } catch {
-            throw ServiceError(error)
+            throw explained(error)
         }
     }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BinaryCoding
 import Qcow2Format
 
 /// The `-o` options of a new qcow2 target, as given.
@@ -25,26 +24,33 @@ struct TargetOptions {
     func apply(to options: inout Qcow2Options) throws(ServiceError) {
         for (name, value) in values {
             switch name {
-            case "cluster_size": options.clusterBits = try Self.log2(name, value, in: 512...2 << 20)
+            case "cluster_size":
+                options.clusterBits = try Self.log2(name, value, ByteSize(parsing: value)?.bytes, "512 to 2M", 9...21)
             case "compat": options.version = try Self.choice(name, value, ["0.10": 2, "v2": 2, "1.1": 3, "v3": 3])
             case "compression_type":
                 options.compressionType = try Self.choice(name, value, ["zlib": .zlib, "zstd": .zstd])
             case "extended_l2": options.hasExtendedL2 = try Self.flag(name, value)
             case "lazy_refcounts": options.hasLazyRefcounts = try Self.flag(name, value)
-            case "refcount_bits": options.refcountOrder = try Self.log2(name, value, in: 1...64)
-            case "data_file": options.dataFileName = value
+            case "refcount_bits":
+                options.refcountOrder = try Self.log2(name, value, UInt64(value), "1 to 64", 0...6)
+            case "data_file":
+                guard !value.isEmpty else { throw ServiceError(.usage, "option data_file: the name is empty") }
+                options.dataFileName = value
             case "data_file_raw": options.isDataFileRaw = try Self.flag(name, value)
             case "backing_file", "backing_fmt":
                 throw ServiceError(
                     .usage, "option \(name): the backing file follows from --sync",
                     advice: "--sync=top gives the target the source's backing file")
             case "preallocation":
-                _ = try Self.choice(name, value, ["off": true])
+                guard value == "off" else {
+                    throw ServiceError(
+                        .usage, "option preallocation: '\(value)' is not available: what is zero takes no space",
+                        advice: "leave it out")
+                }
             default:
                 throw ServiceError(
                     .usage, "unknown option '\(name)'",
-                    advice: "there are: cluster_size, compat, compression_type, data_file, data_file_raw, "
-                        + "extended_l2, lazy_refcounts, refcount_bits")
+                    advice: "there are: " + TargetOption.all.map(\.name).joined(separator: ", "))
             }
         }
     }
@@ -63,18 +69,15 @@ struct TargetOptions {
         return choice
     }
 
-    /// The logarithm of a power of two with an optional unit.
-    private static func log2(_ name: String, _ value: String, in range: ClosedRange<UInt64>) throws(ServiceError) -> Int
-    {
-        let units: [Character: UInt64] = ["k": 1 << 10, "m": 1 << 20]
-        let unit = value.last.flatMap { units[Character($0.lowercased())] }
-        guard let number = UInt64(unit == nil ? value : String(value.dropLast())),
-            let bytes = number.multiplied(by: unit ?? 1), range.contains(bytes), bytes.nonzeroBitCount == 1
-        else {
-            throw ServiceError(
-                .usage,
-                "option \(name): '\(value)' is not a power of two from \(range.lowerBound) to \(range.upperBound)")
+    /// The logarithm of a power of two.
+    ///
+    /// - Parameter number: what `value` stands for; `nil` where it is no number.
+    private static func log2(
+        _ name: String, _ value: String, _ number: UInt64?, _ range: String, _ bits: ClosedRange<Int>
+    ) throws(ServiceError) -> Int {
+        guard let number, number.nonzeroBitCount == 1, bits.contains(number.trailingZeroBitCount) else {
+            throw ServiceError(.usage, "option \(name): '\(value)' is not a power of two from \(range)")
         }
-        return bytes.trailingZeroBitCount
+        return number.trailingZeroBitCount
     }
 }

@@ -48,6 +48,31 @@ public struct BackingReference: Sendable, Equatable {
             }
         }
 
+        /// Options that change nothing about what is read. Others do, such as the part of a file that a raw disk is, or
+        /// another backing file than the image's own, and leaving them out would show another disk.
+        private static let harmless: Set<Substring> = [
+            "driver", "filename", "node-name", "read-only", "auto-read-only", "force-share", "locking", "aio", "cache",
+            "discard", "detect-zeroes",
+        ]
+
+        /// Refuses options that are neither followed nor harmless. What `file` leads to is one level deep.
+        func checkOptions(isStorage: Bool = false) throws(Unusable) {
+            guard case .object(let members) = self else { return }
+            for (key, value) in members {
+                let parts = key.split(separator: ".", omittingEmptySubsequences: false)
+                if !isStorage, parts[0] == "file" {
+                    if parts.count == 1 {
+                        try value.checkOptions(isStorage: true)
+                        continue
+                    }
+                    if members["file"] == nil, Self.harmless.contains(parts[1]) { continue }
+                } else if Self.harmless.contains(parts[0]) {
+                    continue
+                }
+                throw Unusable(reason: "option '\(printable(key.utf8))' of its json: description is not supported")
+            }
+        }
+
         /// The text at a path of keys, nested or joined by dots.
         func text(_ keys: [String]) -> String? {
             guard case .object(let members) = self else { return nil }
@@ -61,6 +86,7 @@ public struct BackingReference: Sendable, Equatable {
         guard let node = try? JSONDecoder().decode(Node.self, from: Data(json.utf8)) else {
             throw Unusable(reason: "its json: description can't be parsed")
         }
+        try node.checkOptions()
         let driver = node.text(["driver"])
         if driver == "file" || driver == "host_device", let path = node.text(["filename"]) { return (path, nil) }
         let storage = node.text(["file", "driver"]) ?? "file"

@@ -16,6 +16,14 @@ struct HeaderCluster: Sendable, Equatable {
         backingFileNameBytes.isEmpty ? nil : String(decoding: backingFileNameBytes, as: UTF8.self)
     }
 
+    /// Whether the backing file's name is text. Others can be kept, not followed.
+    var hasTextualBackingFileName: Bool { Self.isText(backingFileNameBytes) }
+
+    /// Whether bytes are UTF-8 and fit for a C string.
+    static func isText(_ bytes: [UInt8]) -> Bool {
+        String(validating: bytes, as: UTF8.self) != nil && !bytes.contains(0)
+    }
+
     init(header: Qcow2Header, extensions: [HeaderExtension] = [], backingFileName: String? = nil) {
         self.header = header
         self.extensions = extensions

@@ -30,6 +30,12 @@ public struct Qcow2Options: Sendable, Equatable {
         self.size = size
     }
 
+    /// Checks that an image with these options can be made. `Qcow2Image.create` checks that as well, but only once there
+    /// is a file.
+    public func check() throws(Qcow2Error.Problem) {
+        _ = try headerCluster()
+    }
+
     /// Checks that the options go together.
     func validate() throws(Qcow2Error.Problem) {
         guard version == 2 || version == 3 else { throw .option(name: "compat", rule: "it is 0.10 or 1.1") }

@@ -36,14 +36,20 @@ extension Qcow2Metadata {
             throw failure(.tooLarge(what: "the image file", limit: "offsets end at 2^56"))
         }
         try await extendFile(to: clusters.upperBound << UInt64(geometry.clusterBits))
-        state.withLock { $0.firstFreeCluster = clusters.upperBound }
+        state.withLock { state in
+            state.firstFreeCluster = clusters.upperBound
+            state.endCluster = max(state.endCluster, clusters.upperBound)
+        }
     }
 
     private func extendFile(to needed: UInt64) async throws(BlockError) {
         guard needed > file.length else { return }
+        let rounded = needed.alignedUp(to: Self.growthStep) ?? needed
         do {
-            try await file.resize(to: needed.alignedUp(to: Self.growthStep) ?? needed)
+            try await file.resize(to: rounded)
         } catch {
+            // Close to a limit on the length of files there is no room to be generous.
+            if error.errno == .fileTooLarge, rounded > needed { return try await file.resize(to: needed) }
             // A block device holds what it holds.
             guard case .unsupported = error else { throw error }
             throw .system(SystemCallError(call: "allocate", errno: .noSpace, path: file.name, offset: file.length))

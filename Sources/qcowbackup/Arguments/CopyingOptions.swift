@@ -25,6 +25,42 @@ struct CopyingOptions: ParsableArguments {
             valueName: "number"))
     var maximumWorkers: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Most bytes to copy each second: 500K, 100M, 1.5G. (default: no limit)", valueName: "bytes"))
+    var speed: String?
+
+    @Option(
+        name: .customLong("on-source-error"),
+        help: ArgumentHelp(
+            "What to do when SOURCE can't be read.",
+            discussion: """
+                report: give the backup up. ignore: after three tries go on with zeroes in place of the cluster, list \
+                what is missing, and exit with code 3. stop: stand still until resumed, then try again. enospc: as report.
+                """,
+            valueName: "action"))
+    var onSourceError: BackupRequest.ErrorHandling = .report
+
+    @Option(
+        name: .customLong("on-target-error"),
+        help: ArgumentHelp(
+            "What to do when TARGET can't be written.",
+            discussion: """
+                report: give the backup up. ignore: try again until it works. stop: stand still until resumed, then try \
+                again. enospc: stop where there is no space, report all else.
+                """,
+            valueName: "action"))
+    var onTargetError: BackupRequest.ErrorHandling = .report
+
+    /// The value of `--speed` in bytes each second; 0 for no limit.
+    func bytesPerSecond() throws -> UInt64 {
+        guard let speed else { return 0 }
+        guard let size = ByteSize(parsing: speed) else {
+            throw ValidationError("--speed is a number of bytes such as 100M, not '\(speed)'")
+        }
+        return size.bytes
+    }
+
     func validate() throws {
         if let maximumWorkers, !(1...Self.maximumWorkers).contains(maximumWorkers) {
             throw ValidationError("--max-workers is a number from 1 to \(Self.maximumWorkers), not \(maximumWorkers)")

@@ -9,3 +9,5 @@ public import Qcow2Format
 extension ImageFormat: ExpressibleByArgument {}
 
 extension BackupRequest.CopyRange: ExpressibleByArgument {}
+
+extension BackupRequest.ErrorHandling: ExpressibleByArgument {}

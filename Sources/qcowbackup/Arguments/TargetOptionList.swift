@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupService
 
 /// The value of one `-o`: options separated by commas. A doubled comma stands for one inside a value, as with qemu-img.
 struct TargetOptionList: ExpressibleByArgument, Equatable {
     /// In order, each as it was given: `cluster_size=64k`.
     let options: [String]
-
-    /// Names offered by shell completion.
-    static let names = [
-        "cluster_size", "compat", "compression_type", "data_file", "data_file_raw", "extended_l2", "lazy_refcounts",
-        "refcount_bits",
-    ]
 
     /// `nil` where an option is empty.
     init?(argument: String) {
@@ -32,6 +27,18 @@ struct TargetOptionList: ExpressibleByArgument, Equatable {
     }
 
     static var defaultCompletionKind: CompletionKind {
-        .list(names.map { $0 + "=" })
+        .list(["help"] + TargetOption.all.map { $0.name + "=" })
+    }
+
+    /// Whether a command line asks which options there are: `-o help` or `-o ?`, whatever else it says.
+    ///
+    /// - Parameter arguments: without the program's name.
+    static func isAskedForHelp(in arguments: [String]) -> Bool {
+        let options = arguments.prefix { $0 != "--" }
+        let lists = zip(options, options.dropFirst()).compactMap { $0 == "-o" ? $1 : nil }
+        let joined = options.filter { $0 == "-ohelp" || $0 == "-o?" }.map { String($0.dropFirst(2)) }
+        return (lists + joined).contains { list in
+            TargetOptionList(argument: list)?.options.contains { ["help", "?"].contains($0) } ?? false
+        }
     }
 }

@@ -14,7 +14,8 @@ struct TargetOptions: ParsableArguments {
     @Option(
         name: .customShort("o", allowingJoined: true),
         help: ArgumentHelp(
-            "Properties of TARGET, such as cluster_size=128K,extended_l2=on. May be repeated.", valueName: "options"))
+            "Properties of TARGET, such as cluster_size=128K,extended_l2=on. May be repeated; -o help lists them.",
+            valueName: "options"))
     var lists: [TargetOptionList] = []
 
     @Flag(

@@ -13,26 +13,37 @@ extension BackupCommand: ProgramCommand {
             preconditionFailure("checked when the command line was parsed")
         }
 
+        let progressMode = output.progressMode(isTerminal: console.isTerminal)
         let supervisor = Supervisor(
-            console: console, progressMode: output.progressMode(isTerminal: console.isTerminal), printsJSON: printsJSON,
+            console: console, progressMode: progressMode, printsJSON: printsJSON,
             isQuiet: output.quiet, abandon: environment.abandon)
-        let outcome = supervisor.run(inbox: SignalInbox()) { warn in environment.makeBackup(request, warn) }
+        let inbox = SignalInbox()
+        if progressMode == .bar && console.canBeAsked { PauseKey.listen(on: console.input, for: inbox) }
+        let outcome = supervisor.run(inbox: inbox) { warn in environment.makeBackup(request, warn) }
 
         switch outcome.result {
         case .success(let summary):
-            let isCompressed = request.compression != nil
-            if printsJSON {
-                if !console.writeOutput(JSONLine.summary(summary, isCompressed: isCompressed) + "\n") {
-                    let warning = "the backup is complete, but its summary could not be written to standard output"
-                    console.writeError(JSONLine.warning(warning) + "\n")
-                }
-            } else if !output.quiet {
-                console.writeError(SummaryText(summary: summary, isCompressed: isCompressed).description + "\n")
-            }
-            return .success
+            report(summary, isCompressed: request.compression != nil, on: console)
+            return summary.unreadable.isEmpty ? .success : .incomplete
         case .failure(let error):
             console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
             return ProgramStatus(error.code, signal: outcome.signal)
+        }
+    }
+
+    private func report(_ summary: BackupSummary, isCompressed: Bool, on console: Console) {
+        if output.output == .json {
+            if !console.writeOutput(JSONLine.summary(summary, isCompressed: isCompressed) + "\n") {
+                let warning = "the backup is complete, but its summary could not be written to standard output"
+                console.writeError(JSONLine.warning(warning) + "\n")
+            }
+            return
+        }
+        for line in UnreadableText(summary.unreadable).lines {
+            console.writeError(ErrorText.warning(line) + "\n")
+        }
+        if !output.quiet {
+            console.writeError(SummaryText(summary: summary, isCompressed: isCompressed).description + "\n")
         }
     }
 }

@@ -60,6 +60,9 @@ struct BackupCommand: ParsableCommand {
         request.compression = try compression.settings(targetOptions: targetOptions.options)
         request.copyRange = copying.copyRange
         request.workers = copying.maximumWorkers
+        request.speed = try copying.bytesPerSecond()
+        request.onSourceError = copying.onSourceError
+        request.onTargetError = copying.onTargetError
         return request
     }
 

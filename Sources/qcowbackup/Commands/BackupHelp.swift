@@ -20,10 +20,15 @@ enum BackupHelp {
           qcowbackup --output=json --progress=json disk.qcow2 backup.qcow2
               for scripts
 
+        WHILE IT RUNS:
+          signal USR1 prints how far it is; signal USR2, or Enter where the bar is shown, makes it stand still, and go \
+        on the next time.
+
         EXIT CODES:
           0      the backup is complete and on stable storage
           1      failed: TARGET is absent or as it was; with -n, blank at its start
           2      the command line was wrong
+          3      complete, but for parts of SOURCE that could not be read (--on-source-error=ignore)
           11     an image is locked by another process
           128+N  ended by signal N: 130 after Ctrl-C. A second signal ends it at once.
         """

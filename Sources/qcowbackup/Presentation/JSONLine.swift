@@ -25,6 +25,17 @@ enum JSONLine {
         let message: String
     }
 
+    /// A run that stands still, or goes on.
+    struct Pause: Encodable {
+        let type = "status"
+        let status: String
+    }
+
+    struct Extent: Encodable {
+        let start: UInt64
+        let length: UInt64
+    }
+
     struct Summary: Encodable {
         let target: String
         let virtualSize: UInt64
@@ -33,6 +44,7 @@ enum JSONLine {
         let bytesZero: UInt64
         let bytesSkipped: UInt64
         let bytesOffloaded: UInt64
+        let unreadable: [Extent]
         let targetLength: UInt64?
         let compressionRatio: Double?
         let seconds: Double
@@ -46,6 +58,7 @@ enum JSONLine {
             case bytesZero = "bytes-zero"
             case bytesSkipped = "bytes-skipped"
             case bytesOffloaded = "bytes-offloaded"
+            case unreadable
             case targetLength = "target-length"
             case compressionRatio = "compression-ratio"
             case seconds
@@ -68,13 +81,19 @@ enum JSONLine {
         encode(Warning(message: message))
     }
 
+    static func pause(_ isPaused: Bool) -> String {
+        encode(Pause(status: isPaused ? "paused" : "running"))
+    }
+
     /// - Parameter isCompressed: whether the ratio says something.
     static func summary(_ summary: BackupSummary, isCompressed: Bool) -> String {
         encode(
             Summary(
                 target: summary.target, virtualSize: summary.virtualSize, bytesRead: summary.bytesRead,
                 bytesWritten: summary.bytesWritten, bytesZero: summary.bytesZero, bytesSkipped: summary.bytesSkipped,
-                bytesOffloaded: summary.bytesOffloaded, targetLength: summary.targetLength,
+                bytesOffloaded: summary.bytesOffloaded,
+                unreadable: summary.unreadable.map { Extent(start: $0.lowerBound, length: UInt64($0.count)) },
+                targetLength: summary.targetLength,
                 compressionRatio: isCompressed ? summary.compressionRatio.map(thousandths) : nil,
                 seconds: thousandths(summary.seconds), rate: summary.bytesPerSecond))
     }

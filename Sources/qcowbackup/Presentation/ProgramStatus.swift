@@ -11,6 +11,8 @@ struct ProgramStatus: Equatable {
     /// The target is absent or marked unfinished.
     static let failed = ProgramStatus(code: 1)
     static let usage = ProgramStatus(code: 2)
+    /// Complete and on stable storage, but for what could not be read.
+    static let incomplete = ProgramStatus(code: 3)
     /// Another process uses the image.
     static let locked = ProgramStatus(code: 11)
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupService
+
 /// Progress as one line of text: percent, a bar, bytes copied, rate, time left, as far as the width allows.
 struct ProgressLine {
     let report: ProgressReport

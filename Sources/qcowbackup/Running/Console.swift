@@ -6,6 +6,7 @@ import Glibc
 ///
 /// A stream that was closed, or whose reader went away, loses what is written to it and disturbs nothing else.
 struct Console {
+    var input: Int32 = 0
     var output: Int32 = 1
     var errors: Int32 = 2
 
@@ -15,6 +16,11 @@ struct Console {
     /// Whether `errors`, where progress goes, is a terminal.
     var isTerminal: Bool {
         isatty(errors) == 1
+    }
+
+    /// Whether someone who sees `errors` can type.
+    var canBeAsked: Bool {
+        isTerminal && isatty(input) == 1
     }
 
     /// Width of the terminal at `errors`.

@@ -68,21 +68,24 @@ struct ProgressDisplay {
     ///
     /// - Parameter completed: the last progress of a run that succeeded.
     mutating func finish(_ completed: BackupProgress?, at time: Duration) {
+        // The last rate is that of the whole run.
+        let report = completed.map { completed in
+            let rate = TransferRate.rate(bytes: completed.offset, seconds: time / .seconds(1))
+            return ProgressReport.complete(completed, bytesPerSecond: rate)
+        }
         switch mode {
         case .none: break
         case .bar:
-            if let completed, !console.isTerminal {
+            if let report, !console.isTerminal {
                 // Nothing erases what a file holds: there the bar stays, full.
-                draw(.complete(completed, bytesPerSecond: rate.bytesPerSecond))
+                draw(report)
             }
             if drawnColumns > 0 {
                 console.writeError(console.isTerminal ? erasing() : "\n")
             }
             drawnColumns = 0
         case .json:
-            if let completed {
-                rate.add(offset: completed.offset, at: time)
-                let report = ProgressReport.complete(completed, bytesPerSecond: rate.bytesPerSecond)
+            if let report {
                 console.writeError(JSONLine.progress(report) + "\n")
             }
         }

@@ -6,6 +6,8 @@ import BackupService
 struct RunningBackup: Sendable {
     var progress: @Sendable () -> BackupProgress
     var cancel: @Sendable () -> Void
+    /// As `BackupOperation.togglePause`.
+    var togglePause: @Sendable () -> Bool?
     var run: @Sendable () async throws(ServiceError) -> BackupSummary
 }
 
@@ -14,6 +16,7 @@ extension RunningBackup {
         let operation = BackupOperation(request, warn: warn)
         progress = { operation.progress }
         cancel = { operation.cancel() }
+        togglePause = { operation.togglePause() }
         run = { () async throws(ServiceError) -> BackupSummary in try await operation.run() }
     }
 }

@@ -11,6 +11,8 @@ struct SignalInbox: Sendable {
         case stop(Int32)
         /// Someone asks how far the run is.
         case report
+        /// Someone asks for a pause, or for its end.
+        case pause
         /// `wake` was called.
         case wake
         case timeout
@@ -21,6 +23,9 @@ struct SignalInbox: Sendable {
     /// Ignored where nobody cares, so that a late one is harmless.
     private static let wakeSignal = SIGURG
     private static let reportSignal = SIGUSR1
+    private static let pauseSignal = SIGUSR2
+
+    private static let ownSignals = [reportSignal, pauseSignal, wakeSignal]
 
     private let thread: pthread_t
     private let stopSignals: [Int32]
@@ -29,7 +34,7 @@ struct SignalInbox: Sendable {
         thread = pthread_self()
         // What the parent process set to be ignored stays ignored: nohup does that, and a shell for background jobs.
         stopSignals = Self.allStopSignals.filter { !Self.isIgnored($0) }
-        var signals = Self.set(stopSignals + [Self.reportSignal, Self.wakeSignal])
+        var signals = Self.set(stopSignals + Self.ownSignals)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
     }
 
@@ -38,11 +43,16 @@ struct SignalInbox: Sendable {
         pthread_kill(thread, Self.wakeSignal)
     }
 
+    /// Makes `next` return `pause` in the inbox's thread, which must still run. From any thread.
+    func askForPause() {
+        pthread_kill(thread, Self.pauseSignal)
+    }
+
     /// Waits for a signal. Only in the inbox's thread.
     ///
     /// - Parameter timeout: `nil` waits for as long as it takes.
     func next(timeout: Duration?) -> Event {
-        var signals = Self.set(stopSignals + [Self.reportSignal, Self.wakeSignal])
+        var signals = Self.set(stopSignals + Self.ownSignals)
         while true {
             let number: Int32
             if let timeout {
@@ -56,6 +66,7 @@ struct SignalInbox: Sendable {
             switch number {
             case Self.wakeSignal: return .wake
             case Self.reportSignal: return .report
+            case Self.pauseSignal: return .pause
             case 1...: return .stop(number)
             default: continue  // interrupted, by a debugger or a stop and continue
             }

@@ -78,6 +78,13 @@ struct Supervisor {
                 }
             case .report:
                 display.printLine(backup.progress(), at: time, asJSON: printsJSON)
+            case .pause:
+                guard let isPaused = backup.togglePause() else { break }
+                if printsJSON {
+                    unprinted.append(JSONLine.pause(isPaused))
+                } else if !isQuiet {
+                    unprinted.append(isPaused ? Self.paused : Self.goingOn)
+                }
             case .wake:
                 unprinted += warnings.withLock { lines in
                     defer { lines = [] }
@@ -102,6 +109,8 @@ struct Supervisor {
         }
     }
 
+    private static let paused = "qcowbackup: paused (signal USR2 makes it go on)"
+    private static let goingOn = "qcowbackup: going on"
     private static let cancelling =
         "qcowbackup: cancelling, the unfinished target is tidied up (once more: stop at once)"
 }

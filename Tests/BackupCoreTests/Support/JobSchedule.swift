@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
 import BlockIO
 import DirtyBitmaps
 import SystemPackage
@@ -123,7 +124,7 @@ final class JobSchedule: Sendable {
     // MARK: The guest
 
     private func guestLife(_ number: UInt64, _ job: BackupJob) async {
-        var random = SeededGenerator(seed: seed &* 31 &+ number &+ 1)
+        var random = SeededRandom(seed: seed &* 31 &+ number &+ 1)
         let sectors = Int(source.length / 512)
         let content = [UInt8](repeating: UInt8(0x42 + number), count: 200 * 512)
         var buffer = AlignedBuffer(count: 200 * 512)
@@ -173,7 +174,7 @@ final class JobSchedule: Sendable {
     // MARK: The user
 
     private func control(_ job: BackupJob) async {
-        var random = SeededGenerator(seed: seed &* 17 &+ 5)
+        var random = SeededRandom(seed: seed &* 17 &+ 5)
         var drains = 0
         for _ in 0..<plan.verbs {
             switch Int.random(in: 0..<14, using: &random) {
@@ -259,16 +260,16 @@ final class JobSchedule: Sendable {
             if owed.contains(where: { $0.contains(UInt64(start)) }) {
                 for sector in stride(from: start, to: range.upperBound, by: 512)
                 where !late.isDirty(at: UInt64(sector)) {
-                    let isKept = sameBytes(sourceBytes, origin, in: sector..<min(sector + 512, range.upperBound))
+                    let isKept = haveSameBytes(sourceBytes, origin, in: sector..<min(sector + 512, range.upperBound))
                     if !isKept { report("sector at \(sector) is lost") }
                 }
             } else if unreadable.contains(where: { $0.contains(UInt64(start)) }) {
                 if targetBytes[range].contains(where: { $0 != 0 }) { report("cluster at \(start) is not zero") }
             } else if manifest.isDirty(at: UInt64(start)) {
-                if !sameBytes(targetBytes, origin, in: range) { report("cluster at \(start) is wrong") }
-            } else if !sameBytes(targetBytes, untouched, in: range) {
+                if !haveSameBytes(targetBytes, origin, in: range) { report("cluster at \(start) is wrong") }
+            } else if !haveSameBytes(targetBytes, untouched, in: range) {
                 // What isn't known about a cluster that a guest is about to write has it copied.
-                let mayBeCopied = plan.hidesAllocation && sameBytes(targetBytes, origin, in: range)
+                let mayBeCopied = plan.hidesAllocation && haveSameBytes(targetBytes, origin, in: range)
                 if !mayBeCopied { report("cluster at \(start) was not asked for") }
             }
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
 import BlockIO
 import SystemPackage
 
@@ -46,7 +47,7 @@ struct SchedulePlan: Sendable {
     var cancelsBeforeStart: Bool
 
     init(seed: UInt64) {
-        var random = SeededGenerator(seed: seed &+ 0xABCD)
+        var random = SeededRandom(seed: seed &+ 0xABCD)
         let sectors = Int.random(in: 1...8, using: &random) * 128 + Int.random(in: 0..<128, using: &random)
         image = TestImage(length: sectors * 512, seed: seed)
         targetCluster = random.pick([0, 512, 4096, 65536, 131_072])
@@ -63,7 +64,7 @@ struct SchedulePlan: Sendable {
         for _ in 0..<faultCount { faults.append(Self.fault(&random)) }
     }
 
-    private static func configuration(_ random: inout SeededGenerator) -> BackupJob.Configuration {
+    private static func configuration(_ random: inout SeededRandom) -> BackupJob.Configuration {
         let chunks: [UInt64?] = [nil, 131_072, 262_144]
         var configuration = BackupJob.Configuration(
             sync: random.pick(SyncMode.allCases), compress: Bool.random(using: &random),
@@ -88,7 +89,7 @@ struct SchedulePlan: Sendable {
         return configuration
     }
 
-    private static func bitmap(_ length: UInt64, _ random: inout SeededGenerator) -> Bitmap {
+    private static func bitmap(_ length: UInt64, _ random: inout SeededRandom) -> Bitmap {
         var bitmap = Bitmap(
             granularity: random.pick([512, 4096, 65536, 1 << 20]), dirty: [],
             isRecording: Int.random(in: 0..<6, using: &random) != 0)
@@ -100,7 +101,7 @@ struct SchedulePlan: Sendable {
         return bitmap
     }
 
-    private static func fault(_ random: inout SeededGenerator) -> Fault {
+    private static func fault(_ random: inout SeededRandom) -> Fault {
         let operation = random.pick(Fault.operations)
         return Fault(
             operation: operation, call: Int.random(in: 1...8, using: &random),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
 import BlockIO
 
 /// Runs tasks on the thread that asks for it, one step at a time, in an order that a seed decides: what happens is the
@@ -7,13 +8,13 @@ import BlockIO
 final class SeededExecutor: TaskExecutor {
     private struct State {
         var steps: [UnownedJob] = []
-        var random: SeededGenerator
+        var random: SeededRandom
     }
 
     private let state: Locked<State>
 
     init(seed: UInt64) {
-        state = Locked(State(random: SeededGenerator(seed: seed)))
+        state = Locked(State(random: SeededRandom(seed: seed)))
     }
 
     func enqueue(_ job: consuming ExecutorJob) {

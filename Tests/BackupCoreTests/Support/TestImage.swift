@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
+
 /// Content and layout of a random source disk.
 struct TestImage {
     var bytes: [UInt8]
@@ -7,7 +9,7 @@ struct TestImage {
 
     /// Stretches of odd lengths, with zero runs inside the data too.
     init(length: Int, seed: UInt64) {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         bytes = [UInt8](repeating: 0, count: length)
         layout = []
         var position = 0
@@ -21,7 +23,7 @@ struct TestImage {
         }
     }
 
-    private mutating func fill(_ range: Range<Int>, using random: inout SeededGenerator) {
+    private mutating func fill(_ range: Range<Int>, using random: inout SeededRandom) {
         var position = range.lowerBound
         while position < range.upperBound {
             let end = min(position + Int.random(in: 1...150_000, using: &random), range.upperBound)

@@ -101,7 +101,7 @@ struct FormatExistingTests {
             let model = try await ImageModel(opening: file, kind: kind, expected: active)
             try await model.verify()
             try await judge.map(model.image, "\(one) before")
-            for _ in 0..<(isHeavyRun ? 500 : 50) { try await model.step() }
+            for _ in 0..<(isHeavyRun ? 200 : 15) { try await model.step() }
             try await model.verify()
             try await model.close()
             try directory.write(model.expected, to: "expected.raw")

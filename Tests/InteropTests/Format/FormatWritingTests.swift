@@ -9,11 +9,11 @@ import Testing
 /// qemu-img finds images that we made and changed at random without errors and without leaks, and reads what was written.
 @Suite(.enabled(if: Program.qemuIMG.isInstalled, "qemu-img is not installed"))
 struct FormatWritingTests {
-    static let cases = ImageCase.crossProduct(orders: { isHeavyRun ? Array(0...6) : [$0 % 7, ($0 + 4) % 7] })
+    static let cases = ImageCase.crossProduct(orders: { isHeavyRun ? [$0 % 7, ($0 + 3) % 7, ($0 + 4) % 7] : [$0 % 7] })
 
     @Test(arguments: cases) func randomChanges(kind: ImageCase) async throws {
         let model = try await ImageModel(kind)
-        for _ in 0..<(isHeavyRun ? 400 : kind.clusterBits > 18 ? 25 : 60) {
+        for _ in 0..<(kind.clusterBits > 18 ? (isHeavyRun ? 25 : 10) : isHeavyRun ? 160 : 20) {
             try await model.step()
         }
         try await model.verify()

@@ -9,7 +9,7 @@ import Testing
 /// it takes itself.
 @Suite(.limited, .enabled(if: Peers.areInstalled, Peers.missing))
 struct SourceMatrixTests {
-    static let seeds: Range<UInt64> = 0..<(Peers.isHeavy ? 600 : 36)
+    static let seeds: Range<UInt64> = 0..<(isHeavyRun ? 150 : 13)
 
     @Test(arguments: seeds)
     func backup(seed: UInt64) async throws {

@@ -42,7 +42,14 @@ struct TargetMatrixTests {
             },
         ]
 
-    @Test(arguments: options, [["--sync=full"], ["--sync=full", "-c"], ["--sync=top"], ["--sync=top", "-c"]])
+    private static let ways = [["--sync=full"], ["--sync=full", "-c"], ["--sync=top"], ["--sync=top", "-c"]]
+
+    /// Everything with everything; or each property once, and the ways in turn.
+    private static let pairs = options.enumerated().flatMap { index, options in
+        (isHeavyRun ? ways : [ways[index % ways.count]]).map { (options, $0) }
+    }
+
+    @Test(arguments: pairs)
     func property(options: Options, way: [String]) async throws {
         var random = SeededRandom(text: options.testDescription)
         try await withTemporaryDirectory { directory in

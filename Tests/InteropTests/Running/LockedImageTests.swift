@@ -110,6 +110,8 @@ struct LockedImageTests {
             let running = try await holder.open(target, readOnly: readOnly)
             try await expectRefused(["-n", chain.top.string, target.string], because: target)
             try await expectRefused(["--force", chain.top.string, target.string], because: target)
+            let advice = try await Program.qcowbackup.run(["-n", chain.top.string, target.string])
+            #expect(!advice.standardError.contains("-U"), "reading it is not what was asked for: \(advice)")
             try await QEMUHolder.close(running)
             #expect(try directory.read("target.qcow2") == before)
             #expect(!directory.exists("target.qcow2.partial"))

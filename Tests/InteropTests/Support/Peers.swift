@@ -11,9 +11,6 @@ enum Peers {
         Program.qcowbackup.isInstalled && Program.qemuIMG.isInstalled && Program.qemuIO.isInstalled
     static let missing: Comment = "qcowbackup, qemu-img or qemu-io is missing"
 
-    /// Whether the cases that take minutes run too.
-    static let isHeavy = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"
-
     /// Runs a backup that must succeed, and say nothing.
     static func backUp(_ source: FilePath, to target: FilePath, _ arguments: [String]) async throws {
         let result = try await Program.qcowbackup.runSuccessfully(

@@ -93,6 +93,14 @@ import Testing
         Case("--copy-range on a b") { $0.copyRange = .on },
         Case("--max-workers 1 a b") { $0.workers = 1 },
         Case("--max-workers=64 a b") { $0.workers = 64 },
+        Case("--speed=100M a b") { $0.speed = 100 << 20 },
+        Case("--speed 1.5k a b") { $0.speed = 1536 },
+        Case("--speed=0 a b"),
+        Case("--on-source-error=ignore --on-target-error stop a b") {
+            $0.onSourceError = .ignore
+            $0.onTargetError = .stop
+        },
+        Case("--on-source-error=report --on-target-error=enospc a b") { $0.onTargetError = .enospc },
         Case("-- -a -b", source: "-a", target: "-b"),
         Case("-- -oa=b -oc=d", source: "-oa=b", target: "-oc=d"),
         Case("backup -- backup help", source: "backup", target: "help"),

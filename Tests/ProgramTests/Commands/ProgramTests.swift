@@ -28,7 +28,7 @@ import Testing
                 console: console,
                 makeBackup: { _, warn in
                     RunningBackup(
-                        progress: { BackupProgress(offset: 10, length: 10) }, cancel: {},
+                        progress: { BackupProgress(offset: 10, length: 10) }, cancel: {}, togglePause: { nil },
                         run: { () async throws(ServiceError) -> BackupSummary in
                             for warning in warnings { warn(warning) }
                             return try result.get()
@@ -98,7 +98,17 @@ import Testing
         ("nbds://host/x b", "SOURCE: nbds:... is not available in this version"),
         ("json:{} b", "SOURCE: json:... is not available in this version"),
         ("driver=qcow2,file.filename=a b", "SOURCE: driver=... is not available in this version"),
-        ("--speed=1M a b", "Unknown option '--speed'"),
+        ("--speed= a b", "Missing expected argument '<TARGET>'"),
+        ("--speed=fast a b", "--speed is a number of bytes such as 100M, not 'fast'"),
+        ("--speed=-1 a b", "--speed is a number of bytes such as 100M, not '-1'"),
+        ("--speed=16E a b", "--speed is a number of bytes such as 100M, not '16E'"),
+        (
+            "--on-source-error=retry a b",
+            """
+            The value 'retry' is invalid for '--on-source-error <action>'. Please provide one of 'report', 'ignore', \
+            'enospc' or 'stop'.
+            """
+        ),
     ])
     func usageErrors(line: String, message: String) async throws {
         let run = try await Self.run(Self.words(line))
@@ -153,6 +163,25 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        "-o help", "-o ?", "-ohelp", "-o cluster_size=4k,help a b", "-O qcow2 a b -o help", "backup -o help",
+    ])
+    func targetOptionsHelp(line: String) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 0)
+        #expect(run.errors == "")
+        let lines = run.output.split(separator: "\n")
+        #expect(lines.count == TargetOption.all.count + 1)
+        for (line, option) in zip(lines.dropFirst(), TargetOption.all) {
+            #expect(line.hasPrefix("  \(option.name)=<") && line.hasSuffix(" - \(option.summary)"))
+        }
+    }
+
+    @Test(arguments: ["a -- -o help", "-o helpful a b", "-o data_file=help a b", "-o cluster_size=help a b"])
+    func noTargetOptionsHelp(line: String) {
+        #expect(!TargetOptionList.isAskedForHelp(in: Self.words(line)))
+    }
+
     @Test(
         arguments: [
             ("bash", [#"-W 'full'$'\n''top'"#, #"'raw'$'\n''qcow2'"#, #"'zlib'$'\n''zstd'"#, #"'cluster_size='"#]),
@@ -171,6 +200,20 @@ import Testing
         let isMissing = !run.output.contains("keep-partial")
         #expect(!isMissing)
         #expect(!run.output.contains("incremental"))
+    }
+
+    /// The manual page is made from this.
+    @Test func descriptionForTheManual() async throws {
+        let run = try await Self.run(["--experimental-dump-help"])
+        #expect(run.status == 0)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
+        let command = try #require(object["command"] as? [String: Any])
+        #expect(command["commandName"] as? String == "qcowbackup")
+        #expect((command["discussion"] as? String)?.contains("EXIT CODES:") == true)
+        let arguments = try #require(command["arguments"] as? [[String: Any]])
+        let positions = arguments.filter { $0["kind"] as? String == "positional" }
+        #expect(positions.compactMap { $0["valueName"] as? String } == ["SOURCE", "TARGET"])
+        #expect(arguments.count > 20)
     }
 
     @Test func anUnknownShellIsAUsageError() async throws {
@@ -201,7 +244,8 @@ import Testing
         #expect(
             run.output == """
                 {"bytes-offloaded":0,"bytes-read":2048,"bytes-skipped":0,"bytes-written":1024,"bytes-zero":1024,\
-                "compression-ratio":0.5,"rate":2048,"seconds":1,"target":"b","target-length":512,"virtual-size":2048}
+                "compression-ratio":0.5,"rate":2048,"seconds":1,"target":"b","target-length":512,\
+                "unreadable":[],"virtual-size":2048}
 
                 """)
         #expect(run.errors == #"{"message":"one","type":"warning"}"# + "\n")

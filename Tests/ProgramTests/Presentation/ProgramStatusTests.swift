@@ -29,6 +29,7 @@ import Testing
         #expect(ProgramStatus.success.code == 0)
         #expect(ProgramStatus.failed.code == 1)
         #expect(ProgramStatus.usage.code == 2)
+        #expect(ProgramStatus.incomplete.code == 3)
         #expect(ProgramStatus.locked.code == 11)
         #expect(ProgramStatus.signal(SIGINT).code == 130)
         #expect(ProgramStatus.signal(SIGTERM).code == 143)

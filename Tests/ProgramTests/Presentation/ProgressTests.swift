@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupService
+import TestSupport
 import Testing
 
 @testable import qcowbackup
@@ -70,13 +71,13 @@ import Testing
 
     /// Whatever the numbers, a line leaves the last column free.
     @Test func everyLineFits() {
-        var generator = SeededGenerator(seed: 11)
-        for _ in 0..<5_000 {
+        var random = SeededRandom(seed: 11)
+        for _ in 0..<(isHeavyRun ? 5_000 : 300) {
             func number() -> UInt64 {
-                UInt64.random(in: 0 ... .max, using: &generator) >> UInt64.random(in: 0..<64, using: &generator)
+                UInt64.random(in: 0 ... .max, using: &random) >> UInt64.random(in: 0..<64, using: &random)
             }
             let report = Self.report(number(), of: number(), rate: number())
-            let columns = Int.random(in: -5...300, using: &generator)
+            let columns = Int.random(in: -5...300, using: &random)
             let text = ProgressLine(report).text(columns: columns)
             #expect(text.count <= max(0, columns - 1))
             #expect(columns < 7 || text.hasPrefix(report.percent))
@@ -95,5 +96,17 @@ import Testing
         ] as [(UInt64, String)])
     func clockTime(seconds: UInt64, text: String) {
         #expect(ClockTime(seconds: seconds).description == text)
+    }
+
+    /// However long the end takes: the last line has the rate of the whole run.
+    @Test(arguments: [(ProgressDisplay.Mode.bar, " 1 KiB/s"), (.json, #""rate":1024"#)])
+    func lastRate(mode: ProgressDisplay.Mode, text: String) throws {
+        let errors = try Pipe()
+        var display = ProgressDisplay(mode: mode, console: Console(output: errors.writer, errors: errors.writer))
+        let progress = BackupProgress(offset: 10240, length: 10240)
+        display.update(progress, at: .seconds(1))
+        display.finish(progress, at: .seconds(10))
+        let last = errors.closeAndRead().split { $0 == "\r" || $0 == "\n" }.last
+        #expect(try #require(last).contains(text))
     }
 }

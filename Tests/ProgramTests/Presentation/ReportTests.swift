@@ -38,13 +38,29 @@ import Testing
             JSONLine.summary(Self.summary, isCompressed: true) == """
                 {"bytes-offloaded":0,"bytes-read":3221225472,"bytes-skipped":512,"bytes-written":2147483648,\
                 "bytes-zero":1073741824,"compression-ratio":0.342,"rate":655741555,"seconds":4.912,\
-                "target":"/backups/disk.qcow2","target-length":734003200,"virtual-size":6442450944}
+                "target":"/backups/disk.qcow2","target-length":734003200,"unreadable":[],"virtual-size":6442450944}
                 """)
         #expect(
             JSONLine.summary(BackupSummary(target: "a\n\u{1b}\"é", bytesRead: .max), isCompressed: false) == """
                 {"bytes-offloaded":0,"bytes-read":18446744073709551615,"bytes-skipped":0,"bytes-written":0,\
-                "bytes-zero":0,"rate":0,"seconds":0,"target":"a\\n\\u001b\\"é","virtual-size":0}
+                "bytes-zero":0,"rate":0,"seconds":0,"target":"a\\n\\u001b\\"é","unreadable":[],"virtual-size":0}
                 """)
+    }
+
+    @Test func whatCouldNotBeRead() {
+        let ranges = [UInt64(512)..<1024, 65536..<131072]
+        let line = JSONLine.summary(BackupSummary(target: "t", unreadable: ranges), isCompressed: false)
+        #expect(line.contains(#""unreadable":[{"length":512,"start":512},{"length":65536,"start":65536}]"#), "\(line)")
+        #expect(
+            UnreadableText(ranges).lines == [
+                "could not be read, and is zero in the backup: 512 bytes at offset 512",
+                "could not be read, and is zero in the backup: 65536 bytes at offset 65536",
+            ])
+        let many = (0..<UInt64(UnreadableText.mostLines) + 3).map { $0 * 1024..<$0 * 1024 + 512 }
+        let lines = UnreadableText(many).lines
+        #expect(lines.count == UnreadableText.mostLines + 1)
+        #expect(lines.last == "and 3 more ranges, 1.5 KiB altogether (--output=json lists them all)")
+        #expect(UnreadableText([]).lines.isEmpty)
     }
 
     @Test(arguments: [Double.nan, .infinity, -.infinity, .greatestFiniteMagnitude])

@@ -13,6 +13,7 @@ import Testing
     private final class StandIn: Sendable {
         let offset = Locked<UInt64>(0)
         let cancels = Locked(0)
+        let isPaused = Locked(false)
         private let cancelled = AsyncStream.makeStream(of: Void.self)
 
         func cancel() {
@@ -30,6 +31,12 @@ import Testing
             RunningBackup(
                 progress: { BackupProgress(offset: self.offset.withLock { $0 }, length: 1000) },
                 cancel: { self.cancel() },
+                togglePause: {
+                    self.isPaused.withLock {
+                        $0.toggle()
+                        return $0
+                    }
+                },
                 run: { () async throws(ServiceError) -> BackupSummary in try await run(self).get() })
         }
     }
@@ -187,6 +194,23 @@ import Testing
         #expect(ending.signal == nil)
     }
 
+    @Test(arguments: [
+        (false, "qcowbackup: paused", "qcowbackup: going on"),
+        (true, #"{"status":"paused","type":"status"}"#, #"{"status":"running","type":"status"}"#),
+    ])
+    func signalUSR2PausesAndGoesOn(printsJSON: Bool, paused: String, goingOn: String) async throws {
+        let ending = try await Self.supervise(mode: .bar, printsJSON: printsJSON) { standIn, terminal, thread, _ in
+            pthread_kill(thread, SIGUSR2)
+            await terminal.wait { $0.contains(paused) }
+            guard standIn.isPaused.withLock({ $0 }) else { return Self.cancelled }
+            pthread_kill(thread, SIGUSR2)
+            await terminal.wait { $0.contains(goingOn) }
+            return standIn.isPaused.withLock { $0 } ? Self.cancelled : Self.completed
+        }
+        #expect((try? ending.result.get()) != nil)
+        #expect(ending.signal == nil)
+    }
+
     /// A reader that went away, or that stands still, disturbs nothing.
     @Test func aBackupOutlivesItsReader() async throws {
         Glibc.signal(SIGPIPE, SIG_IGN)
@@ -197,7 +221,7 @@ import Testing
             let supervisor = Supervisor(console: console, progressMode: .json, printsJSON: false, abandon: { _ in })
             return supervisor.run(inbox: SignalInbox()) { warn in
                 RunningBackup(
-                    progress: { BackupProgress(offset: 1, length: 2) }, cancel: {},
+                    progress: { BackupProgress(offset: 1, length: 2) }, cancel: {}, togglePause: { nil },
                     run: { () async throws(ServiceError) -> BackupSummary in
                         warn("nobody reads this")
                         return BackupSummary(target: "t")

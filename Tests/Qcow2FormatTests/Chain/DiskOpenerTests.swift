@@ -63,6 +63,48 @@ import Testing
         #expect(try await disk.device.bytes(at: 0, count: 4096) == [UInt8](repeating: 7, count: 4096))
     }
 
+    /// Options that would show another disk than the file's are not left out.
+    @Test(arguments: [
+        #""offset":512"#, #""size":"4096""#, #""backing":null"#, #""backing.driver":"raw""#, #""data-file":"x""#,
+        #""file.offset":512"#, #""file.file.filename":"x""#, #""x-option":1"#, #""encrypt.format":"aes""#,
+    ])
+    func optionsThatMatter(option: String) async throws {
+        try await make("base.qcow2", first: 7)
+        let file = #""filename":"\#(directory.file("base.qcow2").string)""#
+        for name in [
+            #"json:{"driver":"qcow2",\#(option),"file":{"driver":"file",\#(file)}}"#,
+            #"json:{"driver":"qcow2","file":{"driver":"file",\#(option),\#(file)}}"#,
+            #"json:{"driver":"qcow2",\#(option),"file.\#(file.dropFirst())}"#,
+            #"json:{"driver":"file",\#(option),\#(file)}"#,
+        ] {
+            try await make("top.qcow2", backing: name, format: .qcow2)
+            guard case .unusableBackingName? = try await failure("top.qcow2") else {
+                Issue.record("\(name) was not refused")
+                continue
+            }
+        }
+    }
+
+    @Test(arguments: [#""cache.direct":true"#, #""locking":"off""#, #""node-name":"x""#, #""read-only":true"#])
+    func optionsThatDoNot(option: String) async throws {
+        try await make("base.qcow2", first: 7)
+        let path = directory.file("base.qcow2").string
+        try await make(
+            "top.qcow2", backing: #"json:{\#(option),"file":{\#(option),"driver":"file","filename":"\#(path)"}}"#,
+            format: .qcow2)
+        #expect(try await open("top.qcow2").device.bytes(at: 0, count: 1) == [7])
+    }
+
+    /// A format that is recorded beside the name counts, as in QEMU.
+    @Test func recordedFormatCounts() async throws {
+        try await make("base.qcow2", first: 7)
+        let file = #""file":{"driver":"file","filename":"\#(directory.file("base.qcow2").string)"}"#
+        try await make("top.qcow2", backing: #"json:{"driver":"qcow2",\#(file)}"#, format: .raw)
+        #expect(try await open("top.qcow2").device.bytes(at: 0, count: 4) == [0x51, 0x46, 0x49, 0xfb])
+        try await make("top.qcow2", backing: #"json:{"driver":"qcow2",\#(file)}"#)
+        #expect(try await open("top.qcow2").device.bytes(at: 0, count: 1) == [7])
+    }
+
     /// A backing file's name is relative to the image that records it, not to the first one.
     @Test func relativeToEachImage() async throws {
         let inner = directory.file("inner").string

@@ -134,7 +134,7 @@ import Testing
     @Test(arguments: kinds.indices, 0..<4) func mutations(kind: Int, round: Int) async throws {
         let original = try await Self.image(Self.kinds[kind])
         var random = SeededRandom(seed: UInt64(kind * 100 + round))
-        for _ in 0..<(isHeavyRun ? 20_000 : 250) {
+        for _ in 0..<(isHeavyRun ? 1_000 : 60) {
             var bytes = original
             for _ in 0..<Int.random(in: 1...4, using: &random) { Self.mutate(&bytes, &random) }
             await Self.exercise(bytes, &random)
@@ -147,7 +147,7 @@ import Testing
         var count = 0
         while count < original.count {
             await Self.exercise(Array(original.prefix(count)), &random)
-            count += isHeavyRun || count < 200 ? 1 : 509
+            count += isHeavyRun ? 61 : count < 200 ? 1 : 509
         }
     }
 
@@ -163,7 +163,7 @@ import Testing
             guard original.count < 2 << 20 else { continue }
             await Self.exercise(original, &random)
             guard original.count > 512 else { continue }
-            for _ in 0..<(isHeavyRun ? 500 : 6) {
+            for _ in 0..<(isHeavyRun ? 40 : 3) {
                 var bytes = original
                 for _ in 0..<Int.random(in: 1...4, using: &random) { Self.mutate(&bytes, &random) }
                 await Self.exercise(bytes, &random)

@@ -37,7 +37,7 @@ import Testing
 
     static let cases = kinds.flatMap { kind in
         ([.read, .write, .resize, .flush, .copyRange] as [RequestKind]).flatMap { request in
-            (isHeavyRun ? [1, 2, 5] : [1]).map { Case(kind: kind, request: request, burst: $0) }
+            (isHeavyRun ? [1, 3] : [1]).map { Case(kind: kind, request: request, burst: $0) }
         }
     }
 
@@ -55,7 +55,7 @@ import Testing
             // Past the last call that the scenario makes.
             guard faulty.counts[one.request, default: 0] >= number else { break }
             // Without much time, not every call of a long scenario.
-            number += isHeavyRun ? 1 : 1 + number / 7
+            number += 1 + number / (isHeavyRun ? 20 : 2)
         }
     }
 

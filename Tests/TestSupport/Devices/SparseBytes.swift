@@ -75,7 +75,10 @@ public struct SparseBytes: Sendable, Equatable {
                 pages[page] = nil
             } else {
                 var bytes = bytes
-                for offset in hit { bytes[Int(offset - pageStart)] = 0 }
+                var span = bytes.mutableSpan
+                var raw = span.mutableBytes
+                var part = raw.slice(Int(hit.lowerBound - pageStart)..<Int(hit.upperBound - pageStart))
+                part.clear()
                 pages[page] = bytes
             }
         }
@@ -91,7 +94,7 @@ public struct SparseBytes: Sendable, Equatable {
         guard one.length == other.length else { return false }
         let blank = [UInt8](repeating: 0, count: pageLength)
         return Set(one.pages.keys).union(other.pages.keys).allSatisfy {
-            (one.pages[$0] ?? blank) == (other.pages[$0] ?? blank)
+            haveSameBytes(one.pages[$0] ?? blank, other.pages[$0] ?? blank)
         }
     }
 

@@ -16,16 +16,19 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
         return mixed ^ (mixed >> 31)
     }
 
+    /// One of the values, of which there are some.
+    public mutating func pick<Value>(_ values: [Value]) -> Value {
+        values[Int.random(in: 0..<values.count, using: &self)]
+    }
+
     /// Bytes that no compressor can shorten.
     public mutating func bytes(count: Int) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(count)
+        bytes.reserveCapacity(count + 7)
         while bytes.count < count {
-            let word = next()
-            for shift in stride(from: 0, to: 64, by: 8) where bytes.count < count {
-                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
-            }
+            withUnsafeBytes(of: next().littleEndian) { bytes.append(contentsOf: $0) }
         }
+        bytes.removeLast(bytes.count - count)
         return bytes
     }
 

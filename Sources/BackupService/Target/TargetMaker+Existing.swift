@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupCore
+import BlockIO
+import Qcow2Format
+
+/// Targets that exist and are written into.
+extension TargetMaker {
+    func openTarget(_ path: String) throws(ServiceError) -> FileDevice {
+        let file: FileDevice
+        do throws(BlockError) {
+            file = try FileDevice(path: path, access: .readWrite, lock: .writable, copyRange: copyRange)
+        } catch {
+            throw .ofTarget(error)
+        }
+        // Asked of the open file: what the path leads to may have changed, or may be named by the target's header.
+        guard !readFiles.contains(file.identity) else {
+            throw ServiceError(.usage, "\(path) is part of the source", advice: "choose another target")
+        }
+        note(file)
+        return file
+    }
+
+    func openExisting(_ options: Qcow2Options) async throws(ServiceError) -> BackupTarget {
+        let file = try openTarget(request.target)
+        guard request.targetFormat == .qcow2 else { return try await reuseRaw(file) }
+        let head = HeadLastDevice(file)
+        let image = try await openHeader(head)
+        try check(image)
+        let opener = DiskOpener(backingFormat: request.backingFormat)
+        let backing: OpenedDisk?
+        do throws(ChainError) {
+            backing = try await opener.openBacking(of: image)
+        } catch {
+            throw ServiceError(error)
+        }
+        if image.references.hasExternalDataFile, image.dataFilePath == nil {
+            throw ServiceError(.dataFileNotNamed(image: request.target))
+        }
+        let dataFile = try image.dataFilePath.map { (path) throws(ServiceError) in try openTarget(path) }
+        let disk: Qcow2Image
+        do throws(BlockError) {
+            disk = try await image.open(
+                dataFile: dataFile, backing: backing?.device, forWriting: true, compression: request.compression)
+        } catch {
+            throw ServiceError(error)
+        }
+        if sync == .top { try await checkOverlay(disk, over: backing) }
+        do throws(BlockError) {
+            // Nothing has been changed so far.
+            try await head.begin()
+        } catch {
+            throw ServiceError(error)
+        }
+        return BackupTarget(device: disk, head: head, image: disk, file: file)
+    }
+
+    /// Refuses a target in which the parts that `--sync=top` leaves out would not read as the source's.
+    private func checkOverlay(_ disk: Qcow2Image, over backing: OpenedDisk?) async throws(ServiceError) {
+        guard let wanted = source.backing else { return }
+        let layer = backing?.layers[0]
+        guard layer?.file.identity == wanted.file.identity, layer?.format == wanted.format else {
+            let what = layer.map { "has the backing file \($0.path) (\($0.format))" } ?? "has no backing file"
+            throw ServiceError(
+                .usage,
+                "\(request.target) \(what), the source has \(wanted.path) (\(wanted.format)): with --sync=top they would "
+                    + "differ",
+                advice: "make it an overlay of that file, or use --sync=full")
+        }
+        let foreign: UInt64?
+        do throws(BlockError) {
+            let clusterSize = max(CopyClusterSize.minimum, try await disk.clusterSize())
+            let check = OverlayCheck(source: source.device, target: disk, clusterSize: clusterSize)
+            foreign = try await check.firstForeignOffset()
+        } catch {
+            throw ServiceError(error)
+        }
+        if let foreign {
+            throw ServiceError(
+                .usage,
+                "\(request.target) holds data of its own at offset \(foreign), where the source's top layer holds none: "
+                    + "--sync=top would leave it there",
+                advice: "make a new overlay, or use --sync=full")
+        }
+    }
+
+    private func openHeader(_ head: HeadLastDevice) async throws(ServiceError) -> Qcow2File {
+        do throws(BlockError) {
+            try await head.keepHead()
+            return try await Qcow2File(head)
+        } catch {
+            let cause = ServiceError(error)
+            guard case .layer(let failure as Qcow2Error) = error, case .notQcow2 = failure.problem else { throw cause }
+            throw ServiceError(
+                .unsupported, cause.message,
+                advice: "-O raw writes a plain disk into it; --force makes a new image, also of one left unfinished")
+        }
+    }
+
+    private func check(_ image: Qcow2File) throws(ServiceError) {
+        guard image.virtualSize == length else {
+            throw ServiceError(
+                .usage,
+                "\(request.target) is a disk of \(image.virtualSize) bytes and the source one of \(length) bytes",
+                advice: "qemu-img resize changes the target")
+        }
+        if let compression = request.compression, compression.type != image.compressionType {
+            throw ServiceError(
+                .usage, "\(request.target) compresses with \(image.compressionType)",
+                advice: "pass --compression-type=\(image.compressionType)")
+        }
+    }
+
+    func reuseRaw(_ file: FileDevice) async throws(ServiceError) -> BackupTarget {
+        guard file.length == length || file.kind == .blockDevice && file.length > length else {
+            throw ServiceError(
+                .usage, "\(request.target) has \(file.length) bytes and the source \(length)",
+                advice: "the target must have the disk's length")
+        }
+        if file.length > length {
+            warn("\(request.target) is longer than the disk: what lies behind its \(length) bytes stays as it is")
+        }
+        let head = HeadLastDevice(LimitedDevice(file, length: length))
+        do throws(BlockError) {
+            try await head.begin()
+        } catch {
+            throw ServiceError(error)
+        }
+        return BackupTarget(device: head, head: head, image: nil, file: file)
+    }
+}

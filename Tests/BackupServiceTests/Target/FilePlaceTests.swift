@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import Foundation
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import BackupService
+
+/// A new file has its name once it is whole, and never before; whatever fails, nothing else is lost.
+@Suite struct FilePlaceTests {
+    private let directory: TemporaryDirectory
+
+    init() throws {
+        directory = try TemporaryDirectory()
+    }
+
+    private func path(_ name: String) -> String { directory.file(name).string }
+
+    private func place(_ name: String = "x", replaces: Bool = false) -> FilePlace {
+        FilePlace(path: path(name), replaces: replaces)
+    }
+
+    private func create(_ place: FilePlace, reading readFiles: [FileIdentity] = []) async throws -> UnnamedFile {
+        try await place.create(copyRange: .never, readFiles: readFiles)
+    }
+
+    private func permissions(_ name: String) throws -> mode_t {
+        var status = stat()
+        try #require(lstat(path(name), &status) == 0)
+        return status.st_mode & 0o7777
+    }
+
+    /// Writes a file's content through its device.
+    private func fill(_ file: UnnamedFile, _ bytes: [UInt8]) async throws {
+        try await file.device.resize(to: UInt64(bytes.count))
+        try await file.device.write(at: 0, bytes: bytes)
+    }
+
+    // MARK: Names
+
+    @Test(arguments: ["x", "x.partial", "größe", "line\nbreak", " ", "-n", String(repeating: "n", count: 247)])
+    func newFile(name: String) async throws {
+        let file = try await create(place(name))
+        #expect(try directory.names() == [name + ".partial"])
+        try await fill(file, [1, 2, 3])
+        try file.place.publish()
+        #expect(try directory.names() == [name])
+        #expect(try directory.read(name) == [1, 2, 3])
+        file.remove()
+        #expect(try directory.names() == [name], "what has its name stays")
+    }
+
+    @Test func folderIsMissing() async throws {
+        let error = try await refusal { _ = try await create(place("missing/x")) }
+        #expect(error.code == .notFound)
+        #expect(error.advice?.contains(path("missing")) == true)
+    }
+
+    @Test func nameIsTooLong() async throws {
+        let error = try await refusal { _ = try await create(place(String(repeating: "n", count: 248))) }
+        #expect(error.advice?.contains("shorter") == true)
+        #expect(try directory.names() == [])
+    }
+
+    @Test func folderIsAFile() async throws {
+        try directory.write([1], to: "file")
+        let error = try await refusal { _ = try await create(place("file/x")) }
+        #expect(error.code == .notFound)
+        #expect(try directory.names() == ["file"])
+    }
+
+    // MARK: Replacing
+
+    @Test(arguments: [0o600, 0o640, 0o644, 0o444, 0o777, 0o000] as [mode_t])
+    func replaces(mode: mode_t) async throws {
+        try directory.write([1, 1, 1, 1], to: "x")
+        try #require(chmod(path("x"), mode) == 0)
+        let file = try await create(place(replaces: true))
+        #expect(try permissions("x.partial") == mode, "from the start on")
+        try await fill(file, [2])
+        if mode & 0o400 != 0 {
+            #expect(try directory.read("x") == [1, 1, 1, 1], "until the end")
+        }
+        try file.place.publish()
+        #expect(try directory.names() == ["x"])
+        #expect(try permissions("x") == mode)
+        try #require(chmod(path("x"), 0o600) == 0)
+        #expect(try directory.read("x") == [2])
+    }
+
+    @Test func replacesWhatHasGone() async throws {
+        try directory.write([1], to: "x")
+        let file = try await create(place(replaces: true))
+        try FileManager.default.removeItem(atPath: path("x"))
+        try file.place.publish()
+        #expect(try directory.names() == ["x"])
+    }
+
+    @Test func nothingIsReplacedUnasked() async throws {
+        try directory.write([1], to: "x")
+        let early = try await refusal { _ = try await create(place()) }
+        #expect(early.code == .exists)
+        #expect(try directory.names() == ["x"])
+
+        try FileManager.default.removeItem(atPath: path("x"))
+        let file = try await create(place())
+        try directory.write([1], to: "x")
+        let late = try await refusal { try file.place.publish() }
+        #expect(late.code == .exists)
+        file.remove()
+        #expect(try directory.names() == ["x"])
+        #expect(try directory.read("x") == [1])
+    }
+
+    @Test func clearTakesTheNameAway() throws {
+        try directory.write([1], to: "x")
+        try place().clear()
+        #expect(try directory.names() == [])
+        try place().clear()
+    }
+
+    // MARK: Undoing
+
+    @Test func removed() async throws {
+        let file = try await create(place())
+        file.remove()
+        #expect(try directory.names() == [])
+        file.remove()
+    }
+
+    /// Once a file has its name, `.partial` is another run's.
+    @Test func anotherRunsFileStays() async throws {
+        let first = try await create(place())
+        try first.place.publish()
+        let second = try await create(place(replaces: true))
+        first.remove()
+        #expect(try directory.names() == ["x", "x.partial"])
+        second.remove()
+        #expect(try directory.names() == ["x"])
+    }
+
+    /// Where the folder can't be synced later, the name is not given to begin with.
+    @Test func folderHasGone() async throws {
+        let folder = path("folder")
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        let file = try await create(place("folder/x"))
+        try FileManager.default.moveItem(atPath: folder, toPath: path("moved"))
+        let error = try await refusal { try file.place.publish() }
+        #expect(error.message.contains("everything is copied"))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: path("moved")) == ["x.partial"])
+    }
+
+    // MARK: What is called .partial already
+
+    @Test func leftover() async throws {
+        try directory.write([UInt8](repeating: 9, count: 5000), to: "x.partial")
+        let file = try await create(place())
+        #expect(file.device.length == 0)
+        #expect(try directory.read("x.partial") == [])
+    }
+
+    @Test func leftoverInUse() async throws {
+        let file = try await create(place())
+        try await fill(file, [1, 2])
+        let error = try await refusal { _ = try await create(place()) }
+        #expect(error.code == .locked)
+        #expect(try directory.read("x.partial") == [1, 2])
+    }
+
+    @Test func leftoverWithAnotherName() async throws {
+        try directory.write([5], to: "other")
+        try #require(link(path("other"), path("x.partial")) == 0)
+        let file = try await create(place())
+        try await fill(file, [1, 2])
+        #expect(try directory.read("other") == [5])
+        try file.place.publish()
+        #expect(try directory.read("x") == [1, 2])
+    }
+
+    enum Obstacle: CaseIterable {
+        case link
+        case danglingLink
+        case fifo
+        case folder
+    }
+
+    @Test(arguments: Obstacle.allCases) func inTheWay(obstacle: Obstacle) async throws {
+        let partial = path("x.partial")
+        try directory.write([7], to: "precious")
+        switch obstacle {
+        case .link: try #require(symlink("precious", partial) == 0)
+        case .danglingLink: try #require(symlink("nowhere", partial) == 0)
+        case .fifo: try #require(mkfifo(partial, 0o600) == 0)
+        case .folder: try #require(mkdir(partial, 0o700) == 0)
+        }
+        let error = try await refusal { _ = try await create(place()) }
+        #expect(error.code == .exists)
+        #expect(try directory.names() == ["precious", "x.partial"])
+        #expect(try directory.read("precious") == [7])
+    }
+
+    @Test func isBeingRead() async throws {
+        try directory.write([7], to: "x.partial")
+        let identity = try #require(try FileStatus(path: path("x.partial"))).identity
+        let error = try await refusal { _ = try await create(place(), reading: [identity]) }
+        #expect(error.code == .usage)
+        #expect(try directory.read("x.partial") == [7])
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import Qcow2Format
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import BackupService
+
+/// What can't become a target is refused before anything is made or changed.
+@Suite struct TargetMakerTests {
+    private static let length: UInt64 = 1 << 20
+
+    private let directory: TemporaryDirectory
+
+    init() async throws {
+        directory = try TemporaryDirectory()
+        try await directory.makeImage("base", length: Self.length)
+        try await directory.makeOverlay("source", over: "base", length: Self.length)
+        try await directory.makeImage("alone", length: Self.length)
+        try await directory.makeImage("longer", length: 2 * Self.length)
+        try await directory.makeImage("zstd", length: Self.length) { $0.compressionType = .zstd }
+        try await directory.makeImage("otherBase", length: Self.length)
+        try await directory.makeOverlay("overlay", over: "base", length: Self.length)
+        try await directory.makeOverlay("otherOverlay", over: "otherBase", length: Self.length)
+        try directory.write([UInt8](repeating: 1, count: 4096), to: "raw")
+        try directory.write([], to: "data")
+    }
+
+    struct Case: Sendable, CustomTestStringConvertible {
+        let target: String
+        let code: ServiceError.Code
+        let message: String
+        let change: @Sendable (inout BackupRequest) -> Void
+
+        init(
+            _ target: String, _ code: ServiceError.Code, _ message: String,
+            change: @escaping @Sendable (inout BackupRequest) -> Void = { _ in }
+        ) {
+            self.target = target
+            self.code = code
+            self.message = message
+            self.change = change
+        }
+
+        /// A new target with options.
+        static func options(_ texts: String..., code: ServiceError.Code = .usage, message: String) -> Case {
+            Case("new", code, message) { $0.targetOptions = texts }
+        }
+
+        /// A target that exists and is written into.
+        static func reusing(
+            _ target: String, _ code: ServiceError.Code, _ message: String,
+            change: @escaping @Sendable (inout BackupRequest) -> Void = { _ in }
+        ) -> Case {
+            Case(target, code, message) {
+                $0.existingTarget = .reuse
+                change(&$0)
+            }
+        }
+
+        var testDescription: String { "\(target): \(message)" }
+    }
+
+    private static let contradictions: [Case] = [
+        .options("compat=0.10", "refcount_bits=8", message: "option refcount_bits: compat=0.10 has 16 only"),
+        .options("compat=0.10", "compression_type=zstd", message: "option compression_type: compat=0.10 has zlib"),
+        .options("compat=0.10", "extended_l2=on", message: "option extended_l2: it needs compat=1.1"),
+        .options("compat=0.10", "lazy_refcounts=on", message: "option lazy_refcounts: it needs compat=1.1"),
+        .options("compat=0.10", "data_file=d", message: "option data_file: it needs compat=1.1"),
+        .options("cluster_size=4k", "extended_l2=on", message: "option extended_l2: it needs a cluster_size of"),
+        .options("data_file_raw=on", message: "option data_file_raw: it needs data_file"),
+        .options("data_file=new", message: "would be the image itself"),
+        .options("data_file=new.partial", message: "would be the image itself"),
+        .options("data_file=data", code: .exists, message: "exists"),
+        .options("data_file=source", message: "is part of the source"),
+        .options("data_file=.", code: .unsupported, message: "is a directory"),
+        Case("new", .usage, "a raw data file can't have a backing file") {
+            $0.sync = .top
+            $0.targetOptions = ["data_file=d", "data_file_raw=on"]
+        },
+        Case("new", .usage, "contradict each other") {
+            $0.targetOptions = ["compression_type=zstd"]
+            $0.compression = CompressionSettings(type: .zlib)
+        },
+        Case("new", .usage, "compat=0.10 has zlib only") {
+            $0.targetOptions = ["compat=0.10"]
+            $0.compression = CompressionSettings(type: .zstd)
+        },
+        Case("new", .usage, "can't hold compressed clusters") {
+            $0.targetOptions = ["data_file=d"]
+            $0.compression = CompressionSettings(type: .zlib)
+        },
+    ]
+
+    private static let raw: [Case] = [
+        Case("new", .usage, "can't hold compressed") {
+            $0.targetFormat = .raw
+            $0.compression = CompressionSettings(type: .zlib)
+        },
+        Case("new", .usage, "has no -o options") {
+            $0.targetFormat = .raw
+            $0.targetOptions = ["cluster_size=4k"]
+        },
+        Case("new", .usage, "can't have a backing file") {
+            $0.targetFormat = .raw
+            $0.sync = .top
+        },
+        .reusing("raw", .usage, "4096 bytes") { $0.targetFormat = .raw },
+    ]
+
+    private static let existing: [Case] = [
+        Case("alone", .exists, "exists"),
+        Case("source", .usage, "the source itself"),
+        Case("base", .usage, "part of the source's chain"),
+        Case("base", .usage, "part of the source's chain") { $0.existingTarget = .replace },
+        Case("missing/x", .notFound, "No such file or directory"),
+        Case(".", .unsupported, "is a directory"),
+        .reusing("new", .notFound, "does not exist"),
+        .reusing("source", .usage, "the source itself"),
+        .reusing("alone", .usage, "-o describes a new target") { $0.targetOptions = ["cluster_size=4k"] },
+        .reusing("raw", .unsupported, "not a qcow2 image"),
+        .reusing("longer", .usage, "a disk of 2097152 bytes"),
+        .reusing("zstd", .usage, "compresses with zstd") { $0.compression = CompressionSettings(type: .zlib) },
+        .reusing("alone", .usage, "has no backing file") { $0.sync = .top },
+        .reusing("otherOverlay", .usage, "has the backing file") { $0.sync = .top },
+    ]
+
+    private func make(_ target: String, _ change: (inout BackupRequest) -> Void) async throws -> BackupTarget {
+        let source = try await DiskOpener().open(directory.file("source").string)
+        var request = BackupRequest(source: source.device.name, target: directory.file(target).string)
+        change(&request)
+        return try await TargetMaker(request: request, source: source, sync: request.sync, warn: { _ in }).make()
+    }
+
+    private func content() throws -> [String: [UInt8]] {
+        var content: [String: [UInt8]] = [:]
+        for name in try directory.names() { content[name] = try directory.read(name) }
+        return content
+    }
+
+    @Test(arguments: contradictions + raw + existing) func refused(one: Case) async throws {
+        let before = try content()
+        let error = try await refusal { _ = try await make(one.target, one.change) }
+        #expect(error.code == one.code, "\(error.message)")
+        #expect(error.message.contains(one.message), "\(error.message)")
+        if one.target == "new" {
+            #expect(!error.message.contains(".partial: option"), "no file has a part in this: \(error.message)")
+        }
+        #expect(try content() == before)
+    }
+
+    /// A new target has no name before it is committed, and none after it was discarded.
+    @Test(arguments: [["cluster_size=4k"], ["data_file=d"]]) func newTarget(options: [String]) async throws {
+        let before = try directory.names()
+        let discarded = try await make("new", { $0.targetOptions = options })
+        #expect(try !directory.names().contains("new"))
+        discarded.discard()
+        #expect(try directory.names() == before)
+
+        let target = try await make("new", { $0.targetOptions = options })
+        try await target.commit()
+        let made = options == ["data_file=d"] ? ["d", "new"] : ["new"]
+        #expect(try directory.names() == (before + made).sorted())
+    }
+
+    /// In an overlay of the same file, `--sync=top` accepts what it will write over, and nothing else.
+    @Test(
+        arguments: [
+            (0, 0, true), (0, 65536, true), (65536 - 512, 512, true), (65536 - 512, 1024, false),
+            (Self.length - 512, 512, false),
+        ] as [(UInt64, Int, Bool)])
+    func overlayWithContent(offset: UInt64, count: Int, isAccepted: Bool) async throws {
+        // The source's top layer holds a part of the first cluster.
+        try await write([UInt8](repeating: 1, count: 4096), at: 8192, in: "source")
+        try await write([UInt8](repeating: 2, count: count), at: offset, in: "overlay")
+        let reuse: (inout BackupRequest) -> Void = {
+            $0.sync = .top
+            $0.existingTarget = .reuse
+        }
+        if isAccepted {
+            _ = try await make("overlay", reuse)
+        } else {
+            let before = try content()
+            let error = try await refusal { _ = try await make("overlay", reuse) }
+            #expect(error.message.contains("holds data of its own"), "\(error.message)")
+            #expect(try content() == before)
+        }
+    }
+
+    private func write(_ bytes: [UInt8], at offset: UInt64, in name: String) async throws {
+        let file = try FileDevice(path: directory.file(name).string, access: .readWrite, lock: nil)
+        let backing = try await DiskOpener(lock: nil).open(directory.file("base").string)
+        let image = try await Qcow2File(file).open(backing: backing.device, forWriting: true)
+        try await image.write(at: offset, bytes: bytes)
+        try await image.close()
+    }
+}

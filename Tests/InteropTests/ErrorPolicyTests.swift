@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+/// What `--on-source-error`, `--on-target-error`, `--speed` and signal USR2 do to a run of the program.
+@Suite(.enabled(if: FaultTestNeeds.all, FaultTestNeeds.comment))
+struct ErrorPolicyTests {
+    private struct Summary: Decodable {
+        struct Extent: Decodable, Equatable {
+            let start: Int
+            let length: Int
+        }
+
+        let unreadable: [Extent]
+        let seconds: Double
+    }
+
+    private static let length = 8 << 20
+
+    /// A raw disk without a zero, and what of it a run of one worker reads at once.
+    private func makeDisk(in directory: TemporaryDirectory) throws -> [UInt8] {
+        var random = SeededRandom(seed: 3)
+        let bytes = random.compressibleBytes(count: Self.length)
+        try directory.write(bytes, to: "disk.raw")
+        return bytes
+    }
+
+    /// Runs the program under strace; only reads of the disk count.
+    private func run(
+        _ inject: String, _ options: [String], in directory: TemporaryDirectory
+    ) async throws -> ProgramResult {
+        let program = try #require(Program.qcowbackup.path?.string)
+        let disk = directory.file("disk.raw").string
+        return try await Program.strace.run(
+            ["-f", "-o", "/dev/null", "-P", disk, "-e", "trace=pread64", "-e", "inject=pread64:error=EIO:\(inject)"]
+                + [program, "--max-workers=1", "--output=json", "-f", "raw", "-O", "raw"] + options
+                + [disk, directory.file("copy.raw").string])
+    }
+
+    @Test("clusters that can't be read are left out, listed, and the exit code says so", arguments: [3, 4, 5])
+    func ignore(first: Int) async throws {
+        let directory = try TemporaryDirectory()
+        let disk = try makeDisk(in: directory)
+        // A chunk fails, then each of its first two clusters fails three times.
+        let result = try await run("when=\(first)..\(first + 6)", ["--on-source-error=ignore"], in: directory)
+        #expect(result.exitCode == 3, "\(result)")
+        let summary = try JSONDecoder().decode(Summary.self, from: Data(result.outputBytes))
+        let missing = summary.unreadable
+        #expect(missing.map(\.length).reduce(0, +) == 2 * 65536, "\(result)")
+        var expected = disk
+        for extent in missing {
+            let range = extent.start..<extent.start + extent.length
+            expected.replaceSubrange(range, with: repeatElement(0, count: extent.length))
+        }
+        #expect(haveSameBytes(try directory.read("copy.raw"), expected))
+    }
+
+    @Test("an error that passes leaves no trace")
+    func passingError() async throws {
+        let directory = try TemporaryDirectory()
+        let disk = try makeDisk(in: directory)
+        let result = try await run("when=3..4", ["--on-source-error=ignore"], in: directory)
+        #expect(result.exitCode == 0, "\(result)")
+        #expect(haveSameBytes(try directory.read("copy.raw"), disk))
+    }
+
+    @Test(
+        "without being asked to go on, an unreadable cluster ends the run",
+        arguments: [[], ["--on-source-error=enospc"]])
+    func report(options: [String]) async throws {
+        let directory = try TemporaryDirectory()
+        _ = try makeDisk(in: directory)
+        let result = try await run("when=3", options, in: directory)
+        #expect(result.exitCode == 1, "\(result)")
+        #expect(!directory.exists("copy.raw"))
+    }
+
+    @Test("a run that an error stopped goes on at signal USR2")
+    func stop() async throws {
+        let directory = try TemporaryDirectory()
+        let disk = try makeDisk(in: directory)
+        let program = try #require(Program.qcowbackup.path?.string)
+        // A file can't grow beyond the limit until it is lifted.
+        let script = "ulimit -S -f 4096; exec \"$0\" \"$@\""
+        let running = try Program("bash").start([
+            "-c", script, program, "--on-target-error=stop", "-f", "raw", directory.file("disk.raw").string,
+            directory.file("copy.qcow2").string,
+        ])
+        try await running.waitForOutput("the backup stands still")
+        try await Program("prlimit").runSuccessfully(["--pid", "\(running.processID)", "--fsize=unlimited"])
+        running.signal(SIGUSR2)
+        let result = try await running.wait()
+        #expect(result.exitCode == 0, "\(result)")
+        #expect(result.standardError.contains("going on"))
+        try await Program.qemuIMG.runSuccessfully([
+            "convert", "-O", "raw", directory.file("copy.qcow2").string, directory.file("copy.raw").string,
+        ])
+        #expect(haveSameBytes(try directory.read("copy.raw"), disk))
+    }
+
+    @Test("--speed holds back, and a run that is held back can be paused and cancelled")
+    func speed() async throws {
+        let directory = try TemporaryDirectory()
+        _ = try makeDisk(in: directory)
+        let arguments = ["-f", "raw", directory.file("disk.raw").string, directory.file("copy.qcow2").string]
+        let result = try await Program.qcowbackup.run(["--speed=8M", "--output=json"] + arguments)
+        let summary = try JSONDecoder().decode(Summary.self, from: Data(result.outputBytes))
+        // 8 MiB at 8 MiB a second, of which the first tenth comes at once.
+        #expect(summary.seconds > 0.7, "\(result)")
+
+        let slow = try Program.qcowbackup.start(["--speed=1K", "--force", "--progress=json"] + arguments)
+        try await slow.waitForOutput("\"type\":\"progress\"")
+        slow.signal(SIGUSR2)
+        try await slow.waitForOutput("paused")
+        slow.signal(SIGINT)
+        let cancelled = try await slow.wait()
+        #expect(cancelled.exitCode == 130, "\(cancelled)")
+    }
+}
