@@ -57,7 +57,7 @@ import Testing
     }
 
     private static func write(_ source: GuestDevice, seed: UInt64) async {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         let content = [UInt8](repeating: 9, count: 4096)
         for _ in 0..<10 {
             let offset = UInt64.random(in: 0...UInt64(length / 4096 - 1), using: &random) * 4096
@@ -67,7 +67,7 @@ import Testing
     }
 
     private static func read(_ target: GuestDevice, seed: UInt64) async -> Bool {
-        var random = SeededGenerator(seed: seed &+ 99)
+        var random = SeededRandom(seed: seed &+ 99)
         var buffer = AlignedBuffer(count: 65536)
         for _ in 0..<12 {
             let count = 512 * Int.random(in: 1...128, using: &random)

@@ -3,6 +3,7 @@
 import BlockIO
 import DirtyBitmaps
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import BackupCore

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
-import FormatTestSupport
+import TestSupport
 import Testing
 
 @testable import BackupCore

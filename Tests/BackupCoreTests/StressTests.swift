@@ -108,7 +108,7 @@ import Testing
 
     /// - Returns: number of requests made.
     private static func hammer(_ guest: GuestDevice, until isOver: () -> Bool) async throws -> Int {
-        var random = SeededGenerator(seed: 11)
+        var random = SeededRandom(seed: 11)
         let noise = ImageModel.noise(count: 256 << 10, from: 12345)
         var requests = 0
         while !isOver() {
