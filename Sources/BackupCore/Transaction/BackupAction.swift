@@ -3,14 +3,19 @@
 public import BlockIO
 
 /// Starts a backup job.
-public final class BackupAction: TransactionAction {
+public final class BackupAction: TransactionAction, Sendable {
+    // Set at init.
     private let id: String
     private let source: any BlockDevice
     private let target: any BlockDevice
     private let configuration: BackupJob.Configuration
     private let registry: JobRegistry
+    private let made = Locked<BackupJob?>(nil)
+
     /// The job, once it is prepared.
-    public private(set) var job: BackupJob?
+    public var job: BackupJob? {
+        made.withLock { $0 }
+    }
 
     public init(
         id: String, source: any BlockDevice, target: any BlockDevice, configuration: BackupJob.Configuration,
@@ -30,9 +35,10 @@ public final class BackupAction: TransactionAction {
     }
 
     public func prepare(in group: TransactionGroup) async throws(JobError) {
-        job = try await BackupJob(
+        let job = try await BackupJob(
             id: id, source: source, target: target, configuration: configuration, registry: registry,
             group: group.jobGroup, clock: group.clock)
+        made.withLock { $0 = job }
     }
 
     public func commit(in group: TransactionGroup) {
