@@ -19,6 +19,24 @@ import Testing
         let action: BackupAction
     }
 
+    /// Sees what the disks hold when the transaction is done.
+    private final class Snapshot: TransactionAction {
+        private let disks: [TestDisk]
+        let contents = Locked<[[UInt8]]>([])
+        let name = "snapshot"
+
+        init(_ disks: [TestDisk]) {
+            self.disks = disks
+        }
+
+        func prepare(in group: TransactionGroup) async throws(JobError) {}
+
+        func commit(in group: TransactionGroup) {
+            let found = disks.map(\.bytes)
+            contents.withLock { $0 = found }
+        }
+    }
+
     static let length = 3 * 65536
     static let seeds: UInt64 = isHeavyRun ? 4000 : 400
 
@@ -76,18 +94,21 @@ import Testing
         let delay = Duration.milliseconds(Int.random(in: 0...20, using: &random))
         let isOver = Locked(false)
         let errors = Locked<[JobError?]>([])
+        let moment = Locked<[[UInt8]]>([])
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await write(members, clock, until: isOver) }
             group.addTask {
-                let transaction = Transaction(members.map(\.action), completion: completion)
+                let snapshot = Snapshot(members.map(\.disk))
+                let transaction = Transaction([snapshot] + members.map(\.action), completion: completion)
                 _ = try? await transaction.perform(on: executor, threads: 2, clock: clock)
                 await finish(members, clock, delay: delay, cancels: cancels)
                 let ends = await ends(of: members)
                 errors.withLock { $0 = ends }
+                moment.withLock { $0 = snapshot.contents.withLock { $0 } }
                 isOver.withLock { $0 = true }
             }
         }
-        return check(members, errors.withLock { $0 }, completion)
+        return check(members, errors.withLock { $0 }, moment.withLock { $0 }, completion)
     }
 
     private static func ends(of members: [Member]) async -> [JobError?] {
@@ -125,27 +146,24 @@ import Testing
     }
 
     private static func check(
-        _ members: [Member], _ errors: [JobError?], _ completion: Transaction.CompletionMode
+        _ members: [Member], _ errors: [JobError?], _ moment: [[UInt8]], _ completion: Transaction.CompletionMode
     ) -> [String] {
         var problems: [String] = []
         let failures = errors.count { $0 != nil }
         if completion == .grouped, failures != 0, failures != members.count { problems.append("\(failures) failed") }
-        var moment: [UInt8] = []
-        for (member, error) in zip(members, errors) {
+        for (index, member) in members.enumerated() {
             let bytes = member.target.bytes
-            let isBehind = error != nil || member.disk.bytes[0] != bytes[0]
+            let isBehind = errors[index] != nil || member.disk.bytes[0] != bytes[0]
             let bits = member.source.withBitmaps { $0.find("b") }
             if bits?.isBusy != false { problems.append("busy") }
             if isBehind, bits?.bits.isDirty(at: 0) != true { problems.append("bitmap forgets") }
             if bits?.bits.isDirty(at: 65536) == true { problems.append("bitmap invents") }
-            guard error == nil else { continue }
-            // 7, before the first number, is 9 then.
-            moment.append(max(bytes[0], 9))
-            if bytes[512...].contains(where: { $0 != 7 }) { problems.append("wrong content") }
+            if errors[index] == nil, !haveSameBytes(bytes, moment[index]) { problems.append("another moment") }
         }
-        // The guest writes to one after the other: those behind are at most a number behind.
-        if let first = moment.first, let last = moment.last, moment != moment.sorted(by: >) || first - last > 1 {
-            problems.append("moments \(moment)")
+        // The guest writes to one after the other: those behind are at most a number behind. 9 stands for none.
+        let numbers = moment.map { max($0[0], 9) }
+        if numbers != numbers.sorted(by: >) || numbers[0] - numbers[numbers.count - 1] > 1 {
+            problems.append("moments \(numbers)")
         }
         return problems
     }
