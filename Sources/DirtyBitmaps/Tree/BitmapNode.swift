@@ -15,7 +15,7 @@ final class BitmapNode: @unchecked Sendable {
     private(set) var count: UInt64
     /// Log2 of the granules in each child but the last, which may have fewer.
     private let childBits: UInt64
-    private var children: [BitmapTree]
+    private(set) var children: [BitmapTree]
 
     init(capacity: UInt64, filledWith value: Bool) {
         var childBits = BitmapPage.spanBits
