@@ -81,7 +81,10 @@ let package = Package(
         tests(
             "Qcow2FormatTests",
             ["BinaryCoding", "BlockIO", "CZlib", "CZstd", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
-        tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
+        // The formats for one suite alone: jobs from and to real files.
+        tests(
+            "BackupCoreTests",
+            ["BackupCore", "BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
         tests(
             "BackupServiceTests",
             ["BackupCore", "BackupService", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),

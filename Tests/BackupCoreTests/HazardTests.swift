@@ -4,6 +4,7 @@ import TestSupport
 import BlockIO
 import DirtyBitmaps
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import BackupCore
