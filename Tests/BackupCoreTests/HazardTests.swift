@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import TestSupport
 import BlockIO
 import DirtyBitmaps
 import SystemPackage
@@ -9,7 +10,7 @@ import Testing
 @testable import BackupCore
 
 /// Mistakes that a backup job is known to make, and that this one does not: one test for each.
-@Suite(.timeLimit(.minutes(1))) struct HazardTests {
+@Suite(.timeLimit(.minutes(10))) struct HazardTests {
     private static func run(
         _ source: any BlockDevice, _ target: any BlockDevice, _ configuration: BackupJob.Configuration
     ) async throws -> BackupJob {

@@ -60,7 +60,7 @@ private final class SlowDisk: BlockDevice {
     }
 
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
-        buffer.withUnsafeMutableBytes { $0.initializeMemory(as: UInt8.self, repeating: 1) }
+        _ = buffer.withUnsafeMutableBytes { $0.initializeMemory(as: UInt8.self, repeating: 1) }
     }
 
     func blockStatus(
