@@ -82,4 +82,25 @@ final class BitmapNode: @unchecked Sendable {
         }
         return nil
     }
+
+    // MARK: Bits as they are stored
+
+    /// Replaces the bits of granules that lie in one page, and so in one child.
+    func replaceBits(_ range: Range<UInt64>, with bits: RawSpan) {
+        let index = Int(range.lowerBound >> childBits)
+        let start = UInt64(index) << childBits
+        let capacity = childCapacity(index)
+        let before = children[index].count(capacity: capacity)
+        children[index].replaceBits(
+            range.lowerBound - start..<range.upperBound - start, with: bits, capacity: capacity)
+        count = count - before + children[index].count(capacity: capacity)
+    }
+
+    func copyBits(_ range: Range<UInt64>, into bits: inout MutableRawSpan, at offset: Int) {
+        let index = Int(range.lowerBound >> childBits)
+        let start = UInt64(index) << childBits
+        children[index].copyBits(
+            range.lowerBound - start..<range.upperBound - start, into: &bits, at: offset,
+            capacity: childCapacity(index))
+    }
 }

@@ -86,3 +86,37 @@ enum BitmapTree: Sendable {
         }
     }
 }
+
+// MARK: Bits as they are stored
+
+extension BitmapTree {
+    /// Replaces the bits of granules that lie in one page.
+    ///
+    /// - Parameters:
+    ///   - range: not empty; starts at a multiple of 64.
+    ///   - bits: 8 granules to a byte, the lowest bit first.
+    mutating func replaceBits(_ range: Range<UInt64>, with bits: RawSpan, capacity: UInt64) {
+        if case .uniform(let present) = self {
+            self = Self.branch(capacity: capacity, filledWith: present)
+        }
+        switch self {
+        case .uniform: break
+        case .page(let page): page.replaceBits(range, with: bits)
+        case .node(let node): node.replaceBits(range, with: bits)
+        }
+        let count = count(capacity: capacity)
+        if count == 0 || count == capacity { self = .uniform(count != 0) }
+    }
+
+    /// Copies the bits of granules that lie in one page to a byte offset of a buffer that is zero there.
+    func copyBits(_ range: Range<UInt64>, into bits: inout MutableRawSpan, at offset: Int, capacity: UInt64) {
+        switch self {
+        case .uniform(false): break
+        case .uniform(true):
+            BitmapPage(capacity: UInt64(range.count), filledWith: true)
+                .copyBits(0..<UInt64(range.count), into: &bits, at: offset)
+        case .page(let page): page.copyBits(range, into: &bits, at: offset)
+        case .node(let node): node.copyBits(range, into: &bits, at: offset)
+        }
+    }
+}

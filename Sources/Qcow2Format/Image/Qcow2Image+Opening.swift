@@ -108,6 +108,23 @@ public struct Qcow2File: Sendable {
         snapshot: String? = nil, dataFile: (any StorageDevice)? = nil, backing: (any BlockDevice)? = nil,
         forWriting: Bool = false, compression: CompressionSettings? = nil
     ) async throws(BlockError) -> Qcow2Image {
+        if forWriting { try checkBitmaps() }
+        let (metadata, length) = try await openMetadata(snapshot: snapshot, forWriting: forWriting)
+        if forWriting { metadata.state.withLock { $0.header.clearUnkeptFeatures(keepsBitmaps: false) } }
+        return Qcow2Image(
+            metadata: metadata, length: length, dataFile: dataFile, backing: backing, isWritable: forWriting,
+            compression: compression, initialFileLength: file.length)
+    }
+
+    /// Reads the tables that lead to everything else.
+    ///
+    /// - Parameters:
+    ///   - forWriting: whether clusters are going to be allocated. Features that are not kept are not cleared yet.
+    ///   - growthStep: see `Qcow2Metadata`.
+    /// - Returns: the tables, and the length of the disk in bytes.
+    func openMetadata(
+        snapshot: String? = nil, forWriting: Bool, growthStep: UInt64 = Qcow2Metadata.largeGrowthStep
+    ) async throws(BlockError) -> (metadata: Qcow2Metadata, length: UInt64) {
         if forWriting { try checkWritable() }
         if forWriting, snapshot != nil { throw failure(.notWritable(reason: "snapshots can only be read")) }
         let (snapshots, snapshotsLength) = try await snapshotTable(isWanted: snapshot != nil || forWriting)
@@ -134,14 +151,13 @@ public struct Qcow2File: Sendable {
         let metadata = try metadataClusters(tables, l1: l1, refcountTable: refcountTable)
         if forWriting { try checkRefcountBlocks(refcountTable, tables: tables) }
         let state = Qcow2Metadata(
-            file: file, layout: layout, header: header, l1: l1, refcountTable: refcountTable, metadata: metadata)
+            file: file, layout: layout, header: header, l1: l1, refcountTable: refcountTable, metadata: metadata,
+            growthStep: growthStep)
         if forWriting { prepareForWriting(state) }
-        return Qcow2Image(
-            metadata: state, length: length, dataFile: dataFile, backing: backing, isWritable: forWriting,
-            compression: compression, initialFileLength: file.length)
+        return (state, length)
     }
 
-    private func failure(_ problem: Qcow2Error.Problem) -> BlockError {
+    func failure(_ problem: Qcow2Error.Problem) -> BlockError {
         .layer(Qcow2Error(image: file.name, problem))
     }
 
@@ -241,16 +257,20 @@ public struct Qcow2File: Sendable {
         if features.contains(.dirty) {
             throw failure(.notWritable(reason: "it was not closed; repair it first (qemu-img check -r leaks)"))
         }
-        if header.data(of: HeaderExtension.bitmaps) != nil {
-            throw failure(
-                .notWritable(reason: "its dirty bitmaps would miss the changes; remove them first (qemu-img bitmap)"))
-        }
         // The header is written last: what can't be written then is better known now.
         do throws(Qcow2Error.Problem) {
             _ = try header.encoded()
         } catch {
             throw failure(error)
         }
+    }
+
+    /// Refuses an image whose bitmaps would miss the changes. Bitmaps that are not valid any more miss nothing.
+    private func checkBitmaps() throws(BlockError) {
+        guard header.hasBitmaps else { return }
+        throw failure(
+            .notWritable(
+                reason: "its dirty bitmaps would miss the changes; remove them first (qcowbackup bitmap remove)"))
     }
 
     /// Refuses refcount blocks that can't be relied on: whoever looks for free clusters would never find an end, or take
@@ -277,8 +297,6 @@ public struct Qcow2File: Sendable {
 
     private func prepareForWriting(_ metadata: Qcow2Metadata) {
         metadata.state.withLock { state in
-            // Other autoclear features promise what we don't keep.
-            state.header.header.autoclearFeatures.formIntersection(.rawExternalData)
             state.isHeaderDirty = true
             state.endCluster = file.length.dividedRoundingUp(by: layout.geometry.clusterLength)
         }
