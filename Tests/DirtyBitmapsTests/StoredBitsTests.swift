@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import DirtyBitmaps
+import Testing
+
+/// Bits go to bytes and come back: bit 0 of the first byte is the first granule's, and nothing lies past the disk's end.
+@Suite struct StoredBitsTests {
+    private static let lengths: [UInt64] = [
+        512, 513, 512 * 63, 512 * 64, 512 * 65 - 1, 512 * 4096, 512 * 4097, 512 * 32768, 512 * 32769 + 5,
+        512 * 32768 * 5 + 512 * 77,
+    ]
+
+    private static func bytes(of bitmap: DirtyBitmap, from granule: UInt64, count: Int) -> [UInt8] {
+        // Not zero, so that bytes that are left alone are seen.
+        var bytes = [UInt8](repeating: 0xA5, count: count)
+        var span = bytes.mutableSpan
+        var raw = span.mutableBytes
+        bitmap.copyBits(from: granule, into: &raw)
+        return bytes
+    }
+
+    /// Sparse, dense, or uniform in long stretches.
+    private static func randomBytes(_ count: Int, _ random: inout SeededGenerator) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            let run = min(Int.random(in: 1...9000, using: &random), count - bytes.count)
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0: bytes += [UInt8](repeating: 0, count: run)
+            case 1: bytes += [UInt8](repeating: 0xff, count: run)
+            default: for _ in 0..<run { bytes.append(UInt8.random(in: 0...255, using: &random)) }
+            }
+        }
+        return bytes
+    }
+
+    @Test(arguments: lengths, 0..<4) func replacedBitsAreThere(length: UInt64, seed: Int) throws {
+        var random = SeededGenerator(seed: UInt64(seed))
+        let bitmap = try DirtyBitmap(length: length, granularity: 512)
+        let granules = (length + 511) / 512
+        if seed == 1 { bitmap.setAll() }
+        let total = Int((granules + 7) / 8)
+        var expected = seed == 1 ? [UInt8](repeating: 0xff, count: total) : [UInt8](repeating: 0, count: total)
+        for _ in 0..<6 {
+            let start = Int.random(in: 0...(total - 1) / 8, using: &random) * 8
+            // Also more than there is.
+            let piece = Self.randomBytes(Int.random(in: 1...total + 9, using: &random), &random)
+            bitmap.replaceBits(from: UInt64(start) * 8, with: piece.span.bytes)
+            let count = min(piece.count, total - start)
+            expected.replaceSubrange(start..<start + count, with: piece[..<count])
+        }
+        if granules % 8 != 0 { expected[total - 1] &= 0xff >> UInt8(8 - granules % 8) }
+
+        #expect(Self.bytes(of: bitmap, from: 0, count: total) == expected)
+        #expect(Self.bytes(of: bitmap, from: 0, count: total + 5) == expected + [0, 0, 0, 0, 0])
+        #expect(bitmap.dirtyGranules == expected.reduce(0) { $0 + UInt64($1.nonzeroBitCount) })
+        let start = total / 16 * 8
+        #expect(Self.bytes(of: bitmap, from: UInt64(start) * 8, count: total - start) == Array(expected[start...]))
+        // Searches see the same bits.
+        var position: UInt64 = 0
+        while let area = bitmap.nextDirtyArea(from: position) {
+            for granule in area.lowerBound / 512..<(area.upperBound + 511) / 512 {
+                #expect(expected[Int(granule / 8)] >> UInt8(granule % 8) & 1 == 1)
+                expected[Int(granule / 8)] &= ~(1 << UInt8(granule % 8))
+            }
+            position = area.upperBound
+        }
+        #expect(expected.allSatisfy { $0 == 0 })
+    }
+
+    @Test func nothingIsReplacedByNothing() throws {
+        let bitmap = try DirtyBitmap(length: 1 << 20, granularity: 512)
+        bitmap.set(512..<1024)
+        bitmap.replaceBits(from: 0, with: [UInt8]().span.bytes)
+        bitmap.replaceBits(from: 1 << 20, with: [1, 2, 3].span.bytes)
+        #expect(bitmap.nextDirtyArea(from: 0) == 512..<1024)
+        #expect(bitmap.dirtyGranules == 1)
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import BlockIO
+public import DirtyBitmaps
+public import Qcow2Format
+
+/// The persistent bitmaps of an image with all their bits, for comparison.
+public struct BitmapState: Sendable, Equatable {
+    public struct Bitmap: Sendable, Equatable {
+        public var name: String
+        public var granularity: UInt64
+        public var isRecording: Bool
+        public var defect: BitmapDefect?
+        /// Dirty ranges in bytes, ascending; `nil` where the bits can't be relied on.
+        public var areas: [Range<UInt64>]?
+
+        public init(
+            name: String, granularity: UInt64, isRecording: Bool, defect: BitmapDefect? = nil,
+            areas: [Range<UInt64>]? = []
+        ) {
+            self.name = name
+            self.granularity = granularity
+            self.isRecording = isRecording
+            self.defect = defect
+            self.areas = areas
+        }
+    }
+
+    public var bitmaps: [Bitmap]
+
+    public init(_ bitmaps: [Bitmap] = []) {
+        self.bitmaps = bitmaps
+    }
+
+    /// Loads everything.
+    public init(_ source: PersistentBitmaps) async throws(BlockError) {
+        bitmaps = []
+        for bitmap in source.list {
+            let areas = bitmap.defect == nil ? try await source.load(bitmap.name).areas : nil
+            bitmaps.append(
+                Bitmap(
+                    name: bitmap.name, granularity: bitmap.granularity, isRecording: bitmap.isRecording,
+                    defect: bitmap.defect, areas: areas))
+        }
+    }
+
+    public init(readingFrom file: any StorageDevice) async throws(BlockError) {
+        try await self.init(Qcow2File(file).openBitmaps())
+    }
+}
+
+extension DirtyBitmap {
+    /// Dirty ranges in bytes, ascending, the last one cut off at the end of the disk.
+    public var areas: [Range<UInt64>] {
+        var areas: [Range<UInt64>] = []
+        var position: UInt64 = 0
+        while let area = nextDirtyArea(from: position) {
+            areas.append(area)
+            position = area.upperBound
+        }
+        return areas
+    }
+
+    /// Makes dirty what the ranges touch.
+    public func set(_ ranges: [Range<UInt64>]) {
+        for range in ranges { set(range) }
+    }
+}
