@@ -32,6 +32,9 @@ public struct BitmapState: Sendable, Equatable {
         self.bitmaps = bitmaps
     }
 
+    /// By name.
+    public var sorted: BitmapState { BitmapState(bitmaps.sorted { $0.name < $1.name }) }
+
     /// Loads everything.
     public init(_ source: PersistentBitmaps) async throws(BlockError) {
         bitmaps = []

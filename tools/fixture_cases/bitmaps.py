@@ -33,6 +33,8 @@ def with_bitmap(image: Image) -> None:
     image.create("256K", cluster_size=CLUSTER)
     image.shell(f"qemu-img bitmap --add -g 512 -f qcow2 {image.file} nightly")
     image.io("write -q -P 0x11 16K 20K")
+    # The directory is in the last cluster, which is to be whole.
+    image.truncate((image.size + CLUSTER - 1) // CLUSTER * CLUSTER)
 
 
 def set_in_extension(image: Image, field: tuple[int, int], value: int, what: str) -> None:

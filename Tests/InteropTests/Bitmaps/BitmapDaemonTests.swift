@@ -47,7 +47,8 @@ struct BitmapDaemonTests {
 
     private func bitmaps(_ image: FilePath) async throws -> BitmapState {
         let file = try FileDevice(path: image.string, access: .readOnly, lock: .readOnlySource)
-        return try await BitmapState(Qcow2File(file).openBitmaps())
+        // QEMU keeps no order.
+        return try await BitmapState(Qcow2File(file).openBitmaps()).sorted
     }
 
     @Test(arguments: ["cluster_size=64k", "cluster_size=4k", "cluster_size=64k,extended_l2=on,compression_type=zstd"])
@@ -75,7 +76,7 @@ struct BitmapDaemonTests {
             _ = try await daemon.running.wait()
         }
         let saved = try await bitmaps(image)
-        #expect(saved == (try await BitmapPeers.state(of: image)))
+        #expect(saved == (try await BitmapPeers.state(of: image).sorted))
         let granule: UInt64 = 65536
         let (two, three) = (UInt64(2 << 20), UInt64(3 << 20))
         let areas: [Range<UInt64>] = [granule..<2 * granule, two..<two + granule, three..<three + granule]
@@ -105,7 +106,7 @@ struct BitmapDaemonTests {
         }
         let lost = try await bitmaps(image)
         #expect(lost.bitmaps.map(\.defect) == [.inconsistent, .inconsistent])
-        #expect(lost == (try await BitmapPeers.state(of: image)))
+        #expect(lost == (try await BitmapPeers.state(of: image).sorted))
         for command in [["clear"], ["enable"], ["disable"]] {
             let result = try await Program.qcowbackup.run(["bitmap"] + command + [image.string, "live"])
             #expect(result.exitCode == 1 && result.standardError.contains("inconsistent"), "\(result)")

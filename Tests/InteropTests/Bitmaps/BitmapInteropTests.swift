@@ -113,9 +113,11 @@ struct BitmapInteropTests {
         #expect(try await BitmapState(try await open(image)) == expected)
 
         // And goes on without them.
-        let last = try await open(image, forWriting: true)
-        try await last.apply(expected.bitmaps.map { .remove(name: $0.name) })
-        try await last.close()
+        do {
+            let last = try await open(image, forWriting: true)
+            try await last.apply(expected.bitmaps.map { .remove(name: $0.name) })
+            try await last.close()
+        }
         try await Peers.expectClean(image, about: "\(one)")
         #expect(try await Peers.info(image).specific?.data?.bitmaps == nil)
     }

@@ -43,7 +43,7 @@ import Testing
         let (original, model) = try await Self.original(clusterBits: clusterBits)
         var random = SeededRandom(seed: UInt64(clusterBits * 10 + round))
         let location = try #require(
-            stride(from: 104, to: 504, by: 8).first { Self.word(original, $0) == 0x2385_2875_0000_0018 })
+            stride(from: 104, through: 504, by: 8).first { Self.word(original, $0) == 0x2385_2875_0000_0018 })
         let directory = Self.word(original, location + 24)
         let table = Self.word(original, directory)
         for _ in 0..<(isHeavyRun ? 5000 : 150) {
