@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import DirtyBitmaps
+import TestSupport
 import Testing
 
 /// Bits go to bytes and come back: bit 0 of the first byte is the first granule's, and nothing lies past the disk's end.
@@ -20,7 +21,7 @@ import Testing
     }
 
     /// Sparse, dense, or uniform in long stretches.
-    private static func randomBytes(_ count: Int, _ random: inout SeededGenerator) -> [UInt8] {
+    private static func randomBytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] {
         var bytes: [UInt8] = []
         while bytes.count < count {
             let run = min(Int.random(in: 1...9000, using: &random), count - bytes.count)
@@ -34,7 +35,7 @@ import Testing
     }
 
     @Test(arguments: lengths, 0..<4) func replacedBitsAreThere(length: UInt64, seed: Int) throws {
-        var random = SeededGenerator(seed: UInt64(seed))
+        var random = SeededRandom(seed: UInt64(seed))
         let bitmap = try DirtyBitmap(length: length, granularity: 512)
         let granules = (length + 511) / 512
         if seed == 1 { bitmap.setAll() }

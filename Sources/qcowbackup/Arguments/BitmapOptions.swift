@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupService
 import Qcow2Format
 
 /// What all bitmap commands take.
