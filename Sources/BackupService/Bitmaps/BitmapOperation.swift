@@ -38,7 +38,6 @@ public struct BitmapOperation: Sendable {
             let lock: ImageLockMode = request.forceShare ? .forcedShare : .readOnlySource
             let image = try await open(request.image, access: .readOnly, lock: lock)
             let bitmaps = try await openBitmaps(of: image, forWriting: false)
-            bitmaps.warnings.forEach(warn)
             return await report(bitmaps, countsDirty: countsDirty)
         case .add(let name, let granularity, let isRecording):
             return try await change(.add(name: name, granularity: granularity, isRecording: isRecording))
@@ -88,7 +87,6 @@ public struct BitmapOperation: Sendable {
     ) async throws(ServiceError) -> BitmapReport {
         let image = try await open(other, access: .readOnly, lock: .readOnlySource)
         let bitmaps = try await openBitmaps(of: image, forWriting: false)
-        bitmaps.warnings.forEach(warn)
         var changes: [BitmapChange] = []
         for source in sources {
             changes.append(.mergeBits(try await load(source, of: bitmaps), into: target))
@@ -126,7 +124,9 @@ public struct BitmapOperation: Sendable {
             if let reason = file.lockUnavailable {
                 warn("\(path) can't be locked (\(reason.errno)): make sure that nothing else uses it")
             }
-            return try await Qcow2File(file)
+            let image = try await Qcow2File(file)
+            image.warnings.forEach(warn)
+            return image
         } catch {
             throw ServiceError(error)
         }

@@ -48,7 +48,7 @@ public final class PersistentBitmaps: Sendable {
         return Self.index(of: name, in: entries).map { PersistentBitmap(entries[$0]) }
     }
 
-    /// What the user should know, one line each: bitmaps that are no longer valid, clusters that leaked.
+    /// What the user should know, one line each: clusters that leaked.
     public var warnings: [String] { state.withLock { $0.warnings } }
 
     /// Loads the bits of a bitmap.

@@ -18,11 +18,6 @@ extension Qcow2File {
             let location = try bitmapsExtension()
             state.entries = try await reader.directory(location)
             state.location = location
-        } else if header.data(of: HeaderExtension.bitmaps) != nil {
-            state.warnings = [
-                "\(path): a program that doesn't know bitmaps has written to the image: its bitmaps are inconsistent and "
-                    + "are ignored; their clusters leak until qemu-img check -r leaks frees them"
-            ]
         }
         guard forWriting else { return PersistentBitmaps(reader: reader, metadata: nil, state: state) }
         guard layout.version >= 3 else {
@@ -34,6 +29,14 @@ extension Qcow2File {
         let bitmaps = PersistentBitmaps(reader: reader, metadata: metadata, state: state)
         try await bitmaps.checkClusters()
         return bitmaps
+    }
+
+    /// What to know of bitmaps that are no longer valid; `nil` where there are none.
+    static func warning(ofStaleBitmapsIn header: HeaderCluster, path: String) -> String? {
+        guard header.data(of: HeaderExtension.bitmaps) != nil, !header.hasBitmaps else { return nil }
+        return
+            "\(path): a program that doesn't know dirty bitmaps has written to the image: its bitmaps are inconsistent "
+            + "and are ignored; their clusters leak until qemu-img check -r leaks frees them"
     }
 
     private func bitmapsExtension() throws(BlockError) -> BitmapsExtension {
