@@ -19,6 +19,7 @@ struct NaiveBitmap {
     }
 
     mutating func set(_ range: Range<UInt64>) {
+        let range = range.clamped(to: 0..<length)
         guard !range.isEmpty else { return }
         let touched = range.lowerBound / granularity...(range.upperBound - 1) / granularity
         for index in bits.indices.clamped(to: Int(touched.lowerBound)..<Int(touched.upperBound) + 1) {

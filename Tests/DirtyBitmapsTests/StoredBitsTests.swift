@@ -36,7 +36,7 @@ import Testing
 
     @Test(arguments: lengths, 0..<4) func replacedBitsAreThere(length: UInt64, seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
-        let bitmap = try DirtyBitmap(length: length, granularity: 512)
+        var bitmap = try DirtyBitmap(length: length, granularity: 512)
         let granules = (length + 511) / 512
         if seed == 1 { bitmap.setAll() }
         let total = Int((granules + 7) / 8)
@@ -68,8 +68,51 @@ import Testing
         #expect(expected.allSatisfy { $0 == 0 })
     }
 
+    /// A union of two bitmaps has the bits of both, and leaves the other one and earlier copies as they were.
+    @Test(arguments: lengths, 0..<6) func unions(length: UInt64, seed: Int) throws {
+        var random = SeededRandom(seed: UInt64(seed))
+        let total = Int(((length + 511) / 512 + 7) / 8)
+        var bitmaps: [DirtyBitmap] = []
+        for index in 0..<2 {
+            var bitmap = try DirtyBitmap(length: length, granularity: 512)
+            if seed == 2 + index { bitmap.setAll() }
+            if seed != 4 + index {
+                bitmap.replaceBits(from: 0, with: Self.randomBytes(total / (index + 1), &random).span.bytes)
+            }
+            bitmaps.append(bitmap)
+        }
+        let (one, other) = (bitmaps[0], bitmaps[1])
+        let before = [one, other].map { Self.bytes(of: $0, from: 0, count: total) }
+        var union = one
+        union.formUnion(other)
+        let expected = zip(before[0], before[1]).map { $0 | $1 }
+        #expect(Self.bytes(of: union, from: 0, count: total) == expected)
+        #expect(union.dirtyGranules == expected.reduce(0) { $0 + UInt64($1.nonzeroBitCount) })
+        union.replaceBits(from: 0, with: [UInt8](repeating: 0x5a, count: total).span.bytes)
+        #expect([one, other].map { Self.bytes(of: $0, from: 0, count: total) } == before)
+    }
+
+    /// Dense bits of a large disk, into coarser, equal and finer granules, take no time to speak of.
+    @Test(.timeLimit(.minutes(2)), arguments: [12, 16, 20] as [UInt64]) func denseUnions(granularityBits: UInt64) throws
+    {
+        var random = SeededRandom(seed: granularityBits)
+        var dense = try DirtyBitmap(length: 1 << 38, granularity: 1 << 16)
+        let bytes = random.bytes(count: 1 << 19)
+        dense.replaceBits(from: 0, with: bytes.span.bytes)
+        var union = try DirtyBitmap(length: 1 << 38, granularity: 1 << granularityBits)
+        union.formUnion(dense)
+        if granularityBits <= 16 { #expect(union.dirtyLength == dense.dirtyLength) }
+        for _ in 0..<1000 {
+            let offset = UInt64.random(in: 0..<1 << 38, using: &random)
+            let start = offset & ~((1 << granularityBits) - 1)
+            #expect(
+                union.isDirty(at: offset)
+                    == dense.hasDirty(in: min(start, offset & ~65535)..<max(start + 1 << granularityBits, offset + 1)))
+        }
+    }
+
     @Test func nothingIsReplacedByNothing() throws {
-        let bitmap = try DirtyBitmap(length: 1 << 20, granularity: 512)
+        var bitmap = try DirtyBitmap(length: 1 << 20, granularity: 512)
         bitmap.set(512..<1024)
         bitmap.replaceBits(from: 0, with: [UInt8]().span.bytes)
         bitmap.replaceBits(from: 1 << 20, with: [1, 2, 3].span.bytes)

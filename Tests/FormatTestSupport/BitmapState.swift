@@ -39,7 +39,7 @@ public struct BitmapState: Sendable, Equatable {
     public init(_ source: PersistentBitmaps) async throws(BlockError) {
         bitmaps = []
         for bitmap in source.list {
-            let areas = bitmap.defect == nil ? try await source.load(bitmap.name).areas : nil
+            let areas = bitmap.defect == nil ? try await source.load(bitmap.name).dirtyRanges() : nil
             bitmaps.append(
                 Bitmap(
                     name: bitmap.name, granularity: bitmap.granularity, isRecording: bitmap.isRecording,
@@ -53,19 +53,8 @@ public struct BitmapState: Sendable, Equatable {
 }
 
 extension DirtyBitmap {
-    /// Dirty ranges in bytes, ascending, the last one cut off at the end of the disk.
-    public var areas: [Range<UInt64>] {
-        var areas: [Range<UInt64>] = []
-        var position: UInt64 = 0
-        while let area = nextDirtyArea(from: position) {
-            areas.append(area)
-            position = area.upperBound
-        }
-        return areas
-    }
-
     /// Makes dirty what the ranges touch.
-    public func set(_ ranges: [Range<UInt64>]) {
+    public mutating func set(_ ranges: [Range<UInt64>]) {
         for range in ranges { set(range) }
     }
 }

@@ -53,7 +53,7 @@ public struct BitmapOperation: Sendable {
         }
     }
 
-    private func change(_ change: sending BitmapChange) async throws(ServiceError) -> BitmapReport {
+    private func change(_ change: BitmapChange) async throws(ServiceError) -> BitmapReport {
         try await apply([change])
     }
 

@@ -117,10 +117,15 @@ public struct DirtyBitmap: Sendable {
     /// `merge` for a bitmap that is known to describe a disk of the same length.
     public mutating func formUnion(_ other: DirtyBitmap) {
         precondition(other.length == length, "bitmaps of different disks")
+        if other.granularity == granularity {
+            tree.formUnion(other.tree, capacity: granules)
+            return
+        }
         var offset: UInt64 = 0
         while let area = other.nextDirtyArea(from: offset) {
             set(area)
-            offset = area.upperBound
+            // Up to there everything is dirty by now, however finely the other one tells.
+            offset = area.upperBound.alignedUp(to: granularity) ?? .max
         }
     }
 
@@ -181,7 +186,7 @@ extension DirtyBitmap {
     ///
     /// - Parameter granule: a multiple of 64.
     /// - Complexity: O(n) in the bytes.
-    public func replaceBits(from granule: UInt64, with bits: RawSpan) {
+    public mutating func replaceBits(from granule: UInt64, with bits: RawSpan) {
         precondition(granule.isMultiple(of: 64))
         var next = granule
         let end = min(granule + UInt64(bits.byteCount) * 8, granules)
@@ -200,8 +205,8 @@ extension DirtyBitmap {
     /// - Complexity: O(n) in the bytes.
     public func copyBits(from granule: UInt64, into bits: inout MutableRawSpan) {
         precondition(granule.isMultiple(of: 64))
-        for index in 0..<bits.byteCount {
-            bits.storeBytes(of: 0, toByteOffset: index, as: UInt8.self)
+        bits.withUnsafeMutableBytes { bytes in
+            _ = bytes.initializeMemory(as: UInt8.self, repeating: 0)
         }
         var next = granule
         let end = min(granule + UInt64(bits.byteCount) * 8, granules)

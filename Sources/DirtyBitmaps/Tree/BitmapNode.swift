@@ -69,6 +69,16 @@ final class BitmapNode: @unchecked Sendable {
         }
     }
 
+    /// Adds the granules of a node of the same capacity.
+    func formUnion(_ other: BitmapNode) {
+        for index in children.indices {
+            let capacity = childCapacity(index)
+            let before = children[index].count(capacity: capacity)
+            children[index].formUnion(other.children[index], capacity: capacity)
+            count = count - before + children[index].count(capacity: capacity)
+        }
+    }
+
     /// The first granule from `start` on, which is below the capacity, whose bit is `value`.
     func next(_ value: Bool, from start: UInt64) -> UInt64? {
         var index = Int(start >> childBits)

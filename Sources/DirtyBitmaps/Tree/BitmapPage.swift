@@ -66,6 +66,20 @@ final class BitmapPage: @unchecked Sendable {
         if value { count += UInt64(changed) } else { count -= UInt64(changed) }
     }
 
+    /// Adds the granules of a page of the same capacity.
+    func formUnion(_ other: BitmapPage) {
+        var count = 0
+        words.withUnsafeMutableBufferPointer { words in
+            other.words.withUnsafeBufferPointer { others in
+                for index in words.indices {
+                    words[index] |= others[index]
+                    count += words[index].nonzeroBitCount
+                }
+            }
+        }
+        self.count = UInt64(count)
+    }
+
     /// The first granule from `start` on whose bit is `value`.
     func next(_ value: Bool, from start: UInt64) -> UInt64? {
         guard start < capacity else { return nil }

@@ -69,6 +69,26 @@ enum BitmapTree: Sendable {
         }
     }
 
+    /// Adds the granules of a tree of the same capacity.
+    mutating func formUnion(_ other: BitmapTree, capacity: UInt64) {
+        switch (self, other) {
+        case (_, .uniform(false)), (.uniform(true), _): return
+        case (.uniform(false), _), (_, .uniform(true)): self = other
+        case (.page(var page), .page(let theirs)):
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&page) { page = page.copy() }
+            page.formUnion(theirs)
+            self = .page(page)
+        case (.node(var node), .node(let theirs)):
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&node) { node = node.copy() }
+            node.formUnion(theirs)
+            self = .node(node)
+        case (.page, .node), (.node, .page): preconditionFailure("trees of one capacity have one shape")
+        }
+        if count(capacity: capacity) == capacity { self = .uniform(true) }
+    }
+
     /// Memory in bytes below this one.
     var memoryUse: Int {
         switch self {
@@ -101,8 +121,17 @@ extension BitmapTree {
         }
         switch self {
         case .uniform: break
-        case .page(let page): page.replaceBits(range, with: bits)
-        case .node(let node): node.replaceBits(range, with: bits)
+        case .page(var page):
+            // As in `assign`, so that it is not taken for shared.
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&page) { page = page.copy() }
+            page.replaceBits(range, with: bits)
+            self = .page(page)
+        case .node(var node):
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&node) { node = node.copy() }
+            node.replaceBits(range, with: bits)
+            self = .node(node)
         }
         let count = count(capacity: capacity)
         if count == 0 || count == capacity { self = .uniform(count != 0) }

@@ -3,7 +3,7 @@
 public import DirtyBitmaps
 
 /// A change to the persistent bitmaps of an image. Bitmaps are named as `PersistentBitmap.name` says.
-public enum BitmapChange {
+public enum BitmapChange: Sendable {
     /// A new bitmap, all clean.
     ///
     /// - Parameters:

@@ -80,7 +80,7 @@ struct BitmapReader: Sendable {
         if let defect = entry.defect { throw failure(.bitmapUnusable(name: entry.name, defect)) }
         let shape = shape(of: entry)
         let table = try await table(of: entry)
-        let bitmap = emptyBitmap(shape)
+        var bitmap = emptyBitmap(shape)
         var buffer = AlignedBuffer(count: Int(max(Self.pieceLength, clusterLength)))
         var index = 0
         while index < table.count {

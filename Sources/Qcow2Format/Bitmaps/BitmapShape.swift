@@ -54,9 +54,4 @@ struct BitmapShape: Sendable, Equatable {
                 limit: "at most \(Qcow2Limits.bitmapLength) bytes; use a larger granularity")
         }
     }
-
-    /// Granularity of a bitmap for which none was asked: a cluster, within bounds.
-    static func defaultGranularity(clusterLength: UInt64) -> UInt64 {
-        min(max(clusterLength, 4 << 10), 64 << 10)
-    }
 }

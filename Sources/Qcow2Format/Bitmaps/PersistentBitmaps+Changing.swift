@@ -64,13 +64,12 @@ extension PersistentBitmaps {
         case .merge(let sources, let name):
             let target = try usable(name, in: draft)
             let indices = try sources.map { (source) throws(BlockError) in try usable(source, in: draft) }
-            for index in indices where index != target {
-                let bits = try await bits(of: draft.bitmaps[index])
-                try merge(bits, into: target, of: &draft, try await self.bits(of: draft.bitmaps[target]))
+            for index in indices {
+                try await merge(try await bits(of: draft.bitmaps[index]), into: target, of: &draft)
             }
         case .mergeBits(let bits, let name):
             let target = try usable(name, in: draft)
-            try merge(bits, into: target, of: &draft, try await self.bits(of: draft.bitmaps[target]))
+            try await merge(bits, into: target, of: &draft)
         case .store(let bits, let name):
             let index: Int
             if let own = try marked(name, in: draft) { index = own } else { index = try usable(name, in: draft) }
@@ -90,7 +89,7 @@ extension PersistentBitmaps {
         named name: String, granularity: UInt64?, isRecording: Bool, in draft: Draft
     ) throws(BlockError) -> Draft.Bitmap {
         let clusterLength = reader.layout.geometry.clusterLength
-        let granularity = granularity ?? BitmapShape.defaultGranularity(clusterLength: clusterLength)
+        let granularity = granularity ?? DirtyBitmap.defaultGranularity(clusterSize: clusterLength)
         do throws(Qcow2Error.Problem) {
             guard !name.isEmpty else { throw .option(name: "bitmap", rule: "its name must not be empty") }
             guard name.utf8.count <= Qcow2Limits.bitmapNameLength else {
@@ -138,11 +137,8 @@ extension PersistentBitmaps {
         return try await reader.load(bitmap.entry)
     }
 
-    /// - Parameter present: what the target holds now. It may be the caller's: it stays as it is.
-    private func merge(
-        _ bits: DirtyBitmap, into target: Int, of draft: inout Draft, _ present: DirtyBitmap
-    ) throws(BlockError) {
-        let merged = draft.bitmaps[target].bits == nil ? present : present.copy()
+    private func merge(_ bits: DirtyBitmap, into target: Int, of draft: inout Draft) async throws(BlockError) {
+        var merged = try await self.bits(of: draft.bitmaps[target])
         do throws(DirtyBitmapError) {
             try merged.merge(bits)
         } catch {

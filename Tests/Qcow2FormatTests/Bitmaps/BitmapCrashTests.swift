@@ -37,7 +37,7 @@ import Testing
 
     private static func pattern(_ size: UInt64, granularity: UInt64, seed: UInt64) throws -> DirtyBitmap {
         var random = SeededRandom(seed: seed)
-        let bits = try DirtyBitmap(length: size, granularity: granularity)
+        var bits = try DirtyBitmap(length: size, granularity: granularity)
         for _ in 0..<30 { bits.set(random.range(below: size).clamped(to: 0..<size)) }
         for _ in 0..<30 { bits.reset(random.range(below: size)) }
         return bits
@@ -126,6 +126,82 @@ import Testing
         try await judgePrefixes(
             of: try #require(recorder.recording), kind: kind, model: model,
             between: [BitmapState(), try await BitmapState(bitmaps)], mayInvalidate: true, "\(kind) first")
+    }
+
+    /// New bits fill the refcount table, which has to move meanwhile: its old place is not free before the header leads to
+    /// the new one.
+    @Test func refcountTableMoves() async throws {
+        let file = MemoryDevice(name: "image.qcow2", length: 0)
+        var options = Qcow2Options(size: 1 << 30)
+        options.clusterBits = 9
+        options.refcountOrder = 6
+        try await Qcow2Image.create(options, in: file).close()
+        var random = SeededRandom(seed: 5)
+        var bits = try DirtyBitmap(length: 1 << 30, granularity: 512)
+        let setUp = try await Qcow2File(file).openBitmaps(forWriting: true)
+        // Little in each cluster of bits, so that comparing takes no time.
+        let randomBits = { (random: inout SeededRandom) in
+            (0..<512).flatMap { _ in
+                random.bytes(count: 1).map { $0 | 1 } + [UInt8](repeating: 0, count: 511)
+            }
+        }
+        // 520 clusters each; a table of one cluster leads to the refcounts of 4096.
+        for index in 0..<6 {
+            let bytes = randomBits(&random)
+            bits.replaceBits(from: 0, with: bytes.span.bytes)
+            try await setUp.apply([
+                .add(name: "\(index)", granularity: 512, isRecording: true), .store(bits, as: "\(index)"),
+            ])
+        }
+        try await setUp.close()
+        let original = file.snapshot
+        let before = try await BitmapState(readingFrom: file)
+
+        let recorder = FaultInjectingDevice(file)
+        recorder.startRecording(initial: original)
+        let bitmaps = try await Qcow2File(recorder).openBitmaps(forWriting: true)
+        let bytes = randomBits(&random)
+        bits.replaceBits(from: 0, with: bytes.span.bytes)
+        try await bitmaps.apply([
+            .store(bits, as: "0"), .add(name: "new", granularity: 512, isRecording: true), .store(bits, as: "new"),
+        ])
+        try await bitmaps.close()
+        let after = try await BitmapState(bitmaps)
+        #expect(
+            try await file.bytes(at: 48, count: 12) != original.bytes(at: 48, count: 12), "the refcount table has moved"
+        )
+        let recording = try #require(recorder.recording)
+        for count in 0...recording.requests.count {
+            for content in [
+                recording.content(afterPrefix: count), recording.content(afterPrefix: count, losingSome: &random),
+            ] {
+                let check = ImageCheck(content.allBytes, allowsLeaks: true)
+                #expect(check.problems.isEmpty, "after \(count) requests: \(check.problems.prefix(5))")
+                let found = try await BitmapState(readingFrom: Self.device(content))
+                #expect(found == before || found == after, "after \(count) requests")
+            }
+        }
+        #expect(ImageCheck(file.snapshot.allBytes).problems.isEmpty)
+
+        // Where there is no room for it, the change fails and everything is as it was.
+        var number = 1
+        while true {
+            let memory = Self.device(original)
+            let faulty = FaultInjectingDevice(memory, faults: [.calls(from: number, of: .write, with: .noSpace)])
+            let bitmaps = try await Qcow2File(faulty).openBitmaps(forWriting: true)
+            do {
+                try await bitmaps.apply([.store(bits, as: "0"), .store(bits, as: "1"), .store(bits, as: "2")])
+            } catch {
+                #expect(error.errno == .noSpace)
+            }
+            faulty.setFaults([])
+            try? await bitmaps.close()
+            let check = ImageCheck(memory.snapshot.allBytes, allowsLeaks: true)
+            #expect(check.problems.isEmpty, "write \(number): \(check.problems.prefix(5))")
+            _ = try await BitmapState(readingFrom: memory)
+            guard faulty.counts[.write, default: 0] >= number else { break }
+            number += isHeavyRun ? 1 : 1 + number / 3
+        }
     }
 
     private func judgePrefixes(

@@ -18,7 +18,7 @@ import Testing
         for _ in 0..<10 { try await model.step() }
         try await model.close()
         let bitmaps = try await Qcow2File(model.file).openBitmaps(forWriting: true)
-        let bits = try DirtyBitmap(length: kind.size, granularity: 512)
+        var bits = try DirtyBitmap(length: kind.size, granularity: 512)
         bits.set(5000..<9000)
         bits.set(70_000..<kind.size / 2)
         try await bitmaps.apply([
