@@ -66,6 +66,10 @@ let package = Package(
             dependencies: ["BackupService", "BlockIO", "Qcow2Format", arguments],
             swiftSettings: settings),
 
+        .executableTarget(
+            name: "core-bench", dependencies: ["BackupCore", "BlockIO", "DirtyBitmaps"], path: "tools/core-bench",
+            swiftSettings: settings),
+
         .target(
             name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
             swiftSettings: settings),

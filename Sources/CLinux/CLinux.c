@@ -17,7 +17,6 @@ const int32_t clinux_O_DIRECT = O_DIRECT;
 const int32_t clinux_O_CLOEXEC = O_CLOEXEC;
 const int32_t clinux_FALLOC_FL_KEEP_SIZE = FALLOC_FL_KEEP_SIZE;
 const int32_t clinux_FALLOC_FL_PUNCH_HOLE = FALLOC_FL_PUNCH_HOLE;
-const int32_t clinux_FALLOC_FL_ZERO_RANGE = FALLOC_FL_ZERO_RANGE;
 const int32_t clinux_SEEK_DATA = SEEK_DATA;
 const int32_t clinux_SEEK_HOLE = SEEK_HOLE;
 
@@ -48,10 +47,6 @@ int clinux_probe_byte(int descriptor, int64_t byte, int16_t *type) {
 
 int clinux_block_device_size(int descriptor, uint64_t *bytes) {
     return ioctl(descriptor, BLKGETSIZE64, bytes);
-}
-
-int clinux_logical_block_size(int descriptor, uint32_t *bytes) {
-    return ioctl(descriptor, BLKSSZGET, bytes);
 }
 
 int clinux_block_device_zero_out(int descriptor, uint64_t offset, uint64_t length) {

@@ -11,10 +11,7 @@ public enum ImageFormat: String, Sendable, CaseIterable {
     /// The format that a file's first bytes show.
     public static func recognised(in file: any StorageDevice) async throws(BlockError) -> ImageFormat {
         guard file.length >= 4 else { return .raw }
-        var bytes = [UInt8](repeating: 0, count: 4)
-        var span = bytes.mutableSpan
-        var target = span.mutableBytes
-        try await file.read(at: 0, into: &target)
+        let bytes = try await file.contents(at: 0, count: 4)
         let magic: UInt32? = try? bytes.span.bytes.bigEndian(at: 0)
         return magic == Qcow2Header.magic ? .qcow2 : .raw
     }

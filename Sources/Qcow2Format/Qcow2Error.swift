@@ -31,7 +31,7 @@ public struct Qcow2Error: LayerError {
     }
 
     /// One case for each check that can fail. Offsets and lengths are in bytes.
-    public enum Problem: Sendable {
+    public enum Problem: Error {
         case notQcow2
         case version(UInt32)
         case truncatedHeader(length: UInt64)
@@ -59,6 +59,8 @@ public struct Qcow2Error: LayerError {
         case bitmapNotFound(String, available: [String])
         case bitmapExists(String)
         case tooLarge(what: String, limit: String)
+        /// It was not given with an image that has one, or was with one that has none.
+        case externalDataFile(isMissing: Bool)
         case notWritable(reason: String)
         case option(name: String, rule: String)
     }
@@ -136,6 +138,8 @@ extension Qcow2Error.Problem: CustomStringConvertible {
             "bitmap '\(name)' exists already"
         case .tooLarge(let what, let limit):
             "\(what) is too large: \(limit)"
+        case .externalDataFile(let isMissing):
+            isMissing ? "the image's data is in an external data file" : "the image has no external data file"
         case .notWritable(let reason):
             "the image can't be written: \(reason)"
         case .option(let name, let rule):

@@ -42,8 +42,7 @@ enum Program {
             let text = "Options of a qcow2 target (a raw one has none):\n" + TargetOption.helpText + "\n"
             return environment.console.writeOutput(text) ? .success : .failed
         }
-        let isAboutCompletion = arguments.first?.hasPrefix(CompletionCommand.option) == true
-        let root: any ParsableCommand.Type = isAboutCompletion ? CompletionCommand.self : QcowBackupCommand.self
+        let root = root(for: arguments)
         do {
             var command = try root.parseAsRoot(separated(arguments))
             if let command = command as? any ProgramCommand {
@@ -55,6 +54,13 @@ enum Program {
         } catch {
             return finish(error, of: root, arguments, in: environment.console)
         }
+    }
+
+    /// The command that a command line is read by.
+    private static func root(for arguments: [String]) -> any ParsableCommand.Type {
+        guard let first = arguments.first else { return QcowBackupCommand.self }
+        if first.hasPrefix(CompletionCommand.option) { return CompletionCommand.self }
+        return first == ManualCommand.option ? ManualCommand.self : QcowBackupCommand.self
     }
 
     /// The arguments with `-oNAME=VALUE` in two: the parser would take it for a long option.

@@ -24,7 +24,7 @@ extension BlockCopy: WriteHook {
         let end = min(range.upperBound.alignedUp(to: clusterSize.bytes) ?? length, length)
         guard start < end else { return }
         let limit = chunkLength(atMost: Self.guestChunk)
-        guard enterGuest() else { return }
+        guard enterGuest() else { return await waitForOverlapping(start..<end) }
         defer { leaveGuest() }
         var buffer: AlignedBuffer?
         while let request = await takeForGuest(start..<end, limit: limit) {

@@ -12,6 +12,11 @@ extension BlockCopy {
         }
     }
 
+    /// Waits until no request in flight overlaps `range`.
+    func waitForOverlapping(_ range: Range<UInt64>) async {
+        while let request = state.withLock({ $0.inFlight.overlapping(range) }) { await wait(for: request) }
+    }
+
     /// Waits for one of the requests in flight, where there are any, to end.
     func waitForAnyInFlight() async {
         if let request = state.withLock({ $0.inFlight.first }) { await wait(for: request) }
@@ -37,7 +42,7 @@ extension BlockCopy {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// - Returns: false where the job is over, and nothing is to be copied any more.
+    /// - Returns: false where the job is about to end, and nothing new is to be copied.
     func enterGuest() -> Bool {
         state.withLock { state in
             if !state.isClosedToGuests { state.guests += 1 }

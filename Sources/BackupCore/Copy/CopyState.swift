@@ -25,7 +25,7 @@ struct CopyState {
     var carefulEnd: UInt64 = 0
     /// Guest requests that copy, or wait to.
     var guests = 0
-    /// Whether the job is over for guests: what they overwrite now need not be copied.
+    /// Whether the job is about to end: what guests overwrite now need not be copied.
     var isClosedToGuests = false
     /// Who waits for the guest requests to be done.
     var guestWaiters: [InFlightRequests.Waiter] = []

@@ -10,8 +10,8 @@ extension BackupJob {
 
     /// Takes what the top layer doesn't hold out of what is to be copied.
     func scan() async {
+        var scan = AllocationScan(source: copy.source, clusterSize: clusterSize)
         await lifecycle.working {
-            var scan = AllocationScan(source: copy.source, clusterSize: clusterSize)
             while !scan.isFinished, await lifecycle.yieldPoint(charging: 0) {
                 do throws(BlockError) {
                     if let unallocated = try await scan.next() { copy.skip(unallocated) }
@@ -20,7 +20,8 @@ extension BackupJob {
                 }
             }
         }
-        copy.isScanning = false
+        // A scan that was broken off leaves guests to look for themselves.
+        if scan.isFinished { copy.isScanning = false }
     }
 
     // MARK: Copying

@@ -92,9 +92,9 @@ extension BackupJob {
     private func endGuestCopies() async {
         drainedDevices.forEach { $0.remove(lifecycle) }
         guard let guest else { return }
-        guest.remove(copy)
-        // Those that asked before the hook was gone still use the target.
+        // First, because what is still being copied for one request must not be changed by another.
         await copy.closeToGuests()
+        guest.remove(copy)
     }
 
     /// sync=none: all copying is done for guests, until the user has enough.

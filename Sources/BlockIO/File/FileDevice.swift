@@ -51,8 +51,8 @@ public final class FileDevice: StorageDevice {
         path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays,
         permissions: UInt32 = 0o666
     ) throws(BlockError) {
-        // O_NONBLOCK: opening a FIFO must not wait for a writer.
-        var flags = O_NONBLOCK | (access == .readOnly ? O_RDONLY : O_RDWR)
+        // Opening a FIFO must not wait for a writer, nor a terminal become ours.
+        var flags = O_NONBLOCK | O_NOCTTY | (access == .readOnly ? O_RDONLY : O_RDWR)
         if access == .create { flags |= O_CREAT | O_NOFOLLOW }
         let descriptor: OwnedDescriptor
         do {
@@ -109,7 +109,7 @@ public final class FileDevice: StorageDevice {
         state.withLock { $0.length }
     }
 
-    /// The descriptor, for locks. It stays open as long as the device lives.
+    /// The descriptor, for calls that the device has no method for. It stays open as long as the device lives.
     public var rawDescriptor: Int32 { descriptor.rawValue }
 
     public var capabilities: DeviceCapabilities {
@@ -143,7 +143,7 @@ public final class FileDevice: StorageDevice {
 
     public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         let length = UInt64(buffer.byteCount)
-        try checkRange(at: offset, length: length)
+        try checkWrite(at: offset, length: length)
         guard length > 0 else { return }
         guard let pieces = directPieces(at: offset, of: buffer) else {
             return try writeCached(at: offset, from: buffer)
@@ -157,6 +157,11 @@ public final class FileDevice: StorageDevice {
                 at: offset + UInt64(pieces.upperBound),
                 from: buffer.extracting(pieces.upperBound..<buffer.byteCount))
         }
+    }
+
+    private func checkWrite(at offset: UInt64, length: UInt64) throws(BlockError) {
+        guard access != .readOnly else { throw .readOnly(device: name) }
+        try checkRange(at: offset, length: length)
     }
 
     /// The part of the buffer that can be written directly, as a range of its bytes.
@@ -208,16 +213,18 @@ public final class FileDevice: StorageDevice {
     }
 
     public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
-        try checkRange(at: offset, length: length)
+        try checkWrite(at: offset, length: length)
         guard length > 0 else { return }
-        let result: Int32
-        if kind == .blockDevice {
-            result = clinux_block_device_zero_out(descriptor.rawValue, offset, length)
-        } else {
-            result = clinux_fallocate(
-                descriptor.rawValue, clinux_FALLOC_FL_PUNCH_HOLE | clinux_FALLOC_FL_KEEP_SIZE, Int64(offset),
-                Int64(length))
-        }
+        var result: Int32
+        repeat {
+            if kind == .blockDevice {
+                result = clinux_block_device_zero_out(descriptor.rawValue, offset, length)
+            } else {
+                result = clinux_fallocate(
+                    descriptor.rawValue, clinux_FALLOC_FL_PUNCH_HOLE | clinux_FALLOC_FL_KEEP_SIZE, Int64(offset),
+                    Int64(length))
+            }
+        } while result != 0 && errno == EINTR
         if result == 0 { return }
         let error = Errno.current
         guard error == .notSupported || error == .invalidArgument || error.rawValue == ENOTTY else {
@@ -242,7 +249,7 @@ public final class FileDevice: StorageDevice {
         guard offersCopyRange, let file = source.device as? FileDevice, file.kind == .regular else {
             throw .unsupported(operation: "copy offload", device: name)
         }
-        try checkRange(at: offset, length: length)
+        try checkWrite(at: offset, length: length)
         try file.checkRange(at: source.offset, length: length)
         var done: UInt64 = 0
         while done < length {
@@ -272,6 +279,7 @@ public final class FileDevice: StorageDevice {
     }
 
     public func resize(to length: UInt64) async throws(BlockError) {
+        guard access != .readOnly else { throw .readOnly(device: name) }
         guard kind == .regular else {
             throw .unsupported(operation: "a change of its length", device: name)
         }

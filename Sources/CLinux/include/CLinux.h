@@ -11,7 +11,6 @@ extern const int32_t clinux_O_DIRECT;
 extern const int32_t clinux_O_CLOEXEC;
 extern const int32_t clinux_FALLOC_FL_KEEP_SIZE;
 extern const int32_t clinux_FALLOC_FL_PUNCH_HOLE;
-extern const int32_t clinux_FALLOC_FL_ZERO_RANGE;
 extern const int32_t clinux_SEEK_DATA;
 extern const int32_t clinux_SEEK_HOLE;
 
@@ -27,7 +26,6 @@ int clinux_lock_byte(int descriptor, int64_t byte, int16_t type);
 int clinux_probe_byte(int descriptor, int64_t byte, int16_t *type);
 
 int clinux_block_device_size(int descriptor, uint64_t *bytes);
-int clinux_logical_block_size(int descriptor, uint32_t *bytes);
 int clinux_block_device_zero_out(int descriptor, uint64_t offset, uint64_t length);
 // Alignment that direct I/O asks of memory and of file offsets; 0 where the kernel can't tell or refuses direct I/O.
 int clinux_direct_io_alignment(int descriptor, uint32_t *memory, uint32_t *offset);

@@ -7,11 +7,16 @@ extension Qcow2File {
     ///
     /// Reads the directory, not the bits. Nothing is written before the first change.
     ///
-    /// - Parameter forWriting: whether they are going to be changed: the file must then be writable, and nobody else may
-    ///   write to it, neither to the bitmaps nor to the disk.
+    /// - Parameters:
+    ///   - forWriting: whether they are going to be changed: the file must then be writable, and nobody else may write to
+    ///     it, neither to the bitmaps nor to the disk.
+    ///   - checksReferences: whether to read all L2 tables before that, so that no cluster of the disk that counts as free
+    ///     by mistake is taken for bits. QEMU doesn't.
     /// - Throws: `BlockError.layer` with a `Qcow2Error` where the directory breaks the format, or the image can't be
     ///   written.
-    public func openBitmaps(forWriting: Bool = false) async throws(BlockError) -> PersistentBitmaps {
+    public func openBitmaps(
+        forWriting: Bool = false, checksReferences: Bool = true
+    ) async throws(BlockError) -> PersistentBitmaps {
         let reader = BitmapReader(file: file, layout: layout)
         var state = PersistentBitmaps.State(entries: [])
         if header.hasBitmaps {
@@ -24,7 +29,8 @@ extension Qcow2File {
             throw failure(.notWritable(reason: "version 2 images can't have bitmaps (qemu-img amend -o compat=1.1)"))
         }
         // Files of users are not to grow by more than they need.
-        let (metadata, _) = try await openMetadata(forWriting: true, growthStep: layout.geometry.clusterLength)
+        let (metadata, _) = try await openMetadata(
+            forWriting: true, checksReferences: checksReferences, growthStep: layout.geometry.clusterLength)
         metadata.state.withLock { $0.header.clearUnkeptFeatures(keepsBitmaps: true) }
         let bitmaps = PersistentBitmaps(reader: reader, metadata: metadata, state: state)
         try await bitmaps.checkClusters()

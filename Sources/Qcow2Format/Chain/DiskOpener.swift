@@ -24,6 +24,10 @@ public struct DiskOpener: Sendable {
         self.changesBitmaps = changesBitmaps
     }
 
+    /// Bytes of tables that the images of a chain keep in memory together. A disk is read from front to back: little of
+    /// each table is wanted twice.
+    private static let chainCacheLength = 16 << 20
+
     /// What has been opened on the way down a chain.
     private struct Chain {
         var layers: [OpenedDisk.Layer] = []
@@ -56,6 +60,7 @@ public struct DiskOpener: Sendable {
     }
 
     private func stack(_ chain: Chain, snapshot: String? = nil) async throws(ChainError) -> OpenedDisk {
+        let cacheLength = min(Qcow2Image.defaultCacheLength, Self.chainCacheLength / chain.layers.count)
         // From the bottom up, each on top of what lies behind it.
         var device: (any BlockDevice)?
         for (index, layer) in chain.layers.enumerated().reversed() {
@@ -65,7 +70,7 @@ public struct DiskOpener: Sendable {
                 guard layer.format == .qcow2 else { return try SectorDisk(layer.file) }
                 return try await chain.images[index].open(
                     snapshot: index == 0 ? snapshot : nil, dataFile: Self.dataFile(of: index, in: chain),
-                    backing: backing)
+                    backing: backing, cacheLength: cacheLength)
             }
         }
         guard let device else { preconditionFailure("a chain has at least one layer") }

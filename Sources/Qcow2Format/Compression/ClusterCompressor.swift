@@ -17,7 +17,8 @@ public struct ClusterCompressor: ~Copyable, @unchecked Sendable {
     /// - Parameter clusterSize: in bytes, a power of two of at most 2 MiB.
     /// - Throws: `levelOutOfRange`, `outOfMemory`.
     public init(_ settings: CompressionSettings, clusterSize: Int) throws(CompressionSettingsError) {
-        precondition(clusterSize <= maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
+        precondition(
+            clusterSize <= ClusterGeometry.maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
         try settings.validate()
         encoder = try Self.makeEncoder(settings, clusterLength: clusterSize)
         self.settings = settings
@@ -56,8 +57,3 @@ public struct ClusterCompressor: ~Copyable, @unchecked Sendable {
         }
     }
 }
-
-/// The largest cluster that the format allows: 2 MiB.
-///
-/// Spec: “Header”, cluster_bits.
-let maximumClusterLength = 1 << 21

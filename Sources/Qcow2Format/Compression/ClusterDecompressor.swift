@@ -17,7 +17,8 @@ public struct ClusterDecompressor: ~Copyable, @unchecked Sendable {
     /// - Parameter clusterSize: in bytes, a power of two of at most 2 MiB.
     /// - Throws: `outOfMemory`.
     public init(type: CompressionType, clusterSize: Int) throws(CompressionError) {
-        precondition(clusterSize <= maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
+        precondition(
+            clusterSize <= ClusterGeometry.maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
         decoder =
             switch type {
             case .zlib: try DeflateDecoder()

@@ -114,5 +114,3 @@ struct Qcow2Header: Sendable, Equatable {
         return bytes
     }
 }
-
-extension Qcow2Error.Problem: Error {}

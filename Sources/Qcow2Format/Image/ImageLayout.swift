@@ -11,12 +11,11 @@ struct ImageLayout: Sendable {
     let size: UInt64
     let compressionType: CompressionType
     let hasExternalDataFile: Bool
-    let hasRawExternalData: Bool
 
     /// The geometry of a new image, whose options have been checked.
     init(
         version: UInt32, geometry: ClusterGeometry, refcounts: RefcountCodec, size: UInt64,
-        compressionType: CompressionType, hasExternalDataFile: Bool, hasRawExternalData: Bool
+        compressionType: CompressionType, hasExternalDataFile: Bool
     ) {
         self.version = version
         self.geometry = geometry
@@ -24,7 +23,6 @@ struct ImageLayout: Sendable {
         self.size = size
         self.compressionType = compressionType
         self.hasExternalDataFile = hasExternalDataFile
-        self.hasRawExternalData = hasRawExternalData
     }
 
     /// - Parameter fileLength: bytes of the image file.
@@ -34,7 +32,6 @@ struct ImageLayout: Sendable {
         let unknown = header.incompatibleFeatures.subtracting(.supported)
         guard unknown.isEmpty else { throw .incompatibleFeatures(names.names(of: unknown)) }
         hasExternalDataFile = header.incompatibleFeatures.contains(.externalDataFile)
-        hasRawExternalData = hasExternalDataFile && header.autoclearFeatures.contains(.rawExternalData)
         geometry = try Self.geometry(header)
         guard header.refcountOrder <= Qcow2Limits.refcountOrder else {
             throw .headerField(

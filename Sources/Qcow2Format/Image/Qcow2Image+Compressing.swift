@@ -112,7 +112,7 @@ extension Qcow2Image {
             }
             // The last page is filled up to its end, because the disk takes whole pages. Nothing else lies there: what
             // is placed next starts behind it.
-            let alignment = min(file.preferredAlignment, geometry.clusterLength)
+            let alignment = min(file.preferredAlignment, geometry.clusterLength, UInt64(AlignedBuffer.alignment))
             let end = offsets[first].bytes + UInt64(total)
             let padding = next == lengths.count ? Int((end.alignedUp(to: alignment) ?? end) - end) : 0
             context.pad(at: source + total, count: padding)

@@ -21,12 +21,14 @@ extension Qcow2Image {
         let layout: ImageLayout
         do throws(Qcow2Error.Problem) {
             header = try options.headerCluster()
+            guard (dataFile != nil) == (options.dataFileName != nil) else {
+                throw .externalDataFile(isMissing: dataFile == nil)
+            }
             layout = ImageLayout(
                 version: header.header.version,
                 geometry: ClusterGeometry(clusterBits: options.clusterBits, hasSubclusters: options.hasExtendedL2),
                 refcounts: RefcountCodec(order: options.refcountOrder), size: options.size,
-                compressionType: options.compressionType, hasExternalDataFile: options.dataFileName != nil,
-                hasRawExternalData: options.isDataFileRaw)
+                compressionType: options.compressionType, hasExternalDataFile: options.dataFileName != nil)
         } catch {
             throw .layer(Qcow2Error(image: file.name, error))
         }

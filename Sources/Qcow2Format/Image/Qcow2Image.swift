@@ -10,6 +10,9 @@ public import BlockIO
 /// consistent before that: whoever makes or changes an image keeps its header off the disk until then
 /// (`HeadLastDevice`).
 public final class Qcow2Image: BlockDevice {
+    /// Bytes of tables that an image keeps in memory where nothing else is asked for.
+    public static let defaultCacheLength = 4 << 20
+
     /// The file that holds the tables and, without an external data file, the clusters.
     public let file: any StorageDevice
     public let dataFile: (any StorageDevice)?

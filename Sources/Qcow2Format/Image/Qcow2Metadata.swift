@@ -19,7 +19,8 @@ final class Qcow2Metadata: Sendable {
         var cache: TableCache
         /// Where the search for free clusters starts.
         var firstFreeCluster: UInt64 = 0
-        /// First cluster behind all that are in use.
+        /// First cluster behind all that are in use or promised. Known from the file's length and from what was allocated,
+        /// not from refcounts, which may lead anywhere.
         var endCluster: UInt64 = 0
         /// Clusters of which a reference could not be dropped yet, because the file failed.
         var undropped: [ClosedRange<UInt64>] = []
@@ -32,10 +33,8 @@ final class Qcow2Metadata: Sendable {
         var compressedRefcount: UInt64 = 0
     }
 
-    /// Bytes of table pieces in memory.
-    private static let cacheLength = 4 << 20
     private static let maximumPieceLength = 64 << 10
-    private static let maximumPieces = 1024
+    private static let pieceCounts = 4...1024
     /// For images that get much data.
     static let largeGrowthStep: UInt64 = 64 << 20
 
@@ -54,7 +53,8 @@ final class Qcow2Metadata: Sendable {
 
     init(
         file: any StorageDevice, layout: ImageLayout, header: HeaderCluster, l1: [UInt64], refcountTable: [UInt64],
-        metadata: MetadataClusters, growthStep: UInt64 = largeGrowthStep
+        metadata: MetadataClusters, cacheLength: Int = Qcow2Image.defaultCacheLength,
+        growthStep: UInt64 = largeGrowthStep
     ) {
         self.file = file
         self.growthStep = growthStep
@@ -63,7 +63,7 @@ final class Qcow2Metadata: Sendable {
             geometry: layout.geometry, version: layout.version, hasExternalDataFile: layout.hasExternalDataFile,
             metadata: metadata)
         pieceLength = min(layout.geometry.clusterLength, UInt64(Self.maximumPieceLength))
-        let pieces = min(Self.cacheLength / Int(pieceLength), Self.maximumPieces)
+        let pieces = min(max(cacheLength / Int(pieceLength), Self.pieceCounts.lowerBound), Self.pieceCounts.upperBound)
         state = Locked(
             State(header: header, l1: l1, refcountTable: refcountTable, cache: TableCache(capacity: pieces)))
     }
@@ -91,10 +91,7 @@ final class Qcow2Metadata: Sendable {
         guard let end = offset.adding(pieceLength), end <= file.length else {
             throw failure(.pastEnd(structure, offset: offset, fileLength: file.length))
         }
-        var bytes = [UInt8](repeating: 0, count: Int(pieceLength))
-        var span = bytes.mutableSpan
-        var target = span.mutableBytes
-        try await file.read(at: offset, into: &target)
+        let bytes = try await file.contents(at: offset, count: Int(pieceLength))
         try await insertPiece(bytes, at: offset, isDirty: false)
         return bytes
     }

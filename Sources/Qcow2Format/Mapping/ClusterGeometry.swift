@@ -8,6 +8,8 @@ import BinaryCoding
 public struct ClusterGeometry: Sendable, Equatable {
     /// The cluster sizes of the format: 512 B to 2 MiB.
     public static let clusterBitsRange = 9...21
+    /// Bytes in the largest cluster.
+    static let maximumClusterLength = 1 << clusterBitsRange.upperBound
     /// Extended L2 entries divide a cluster into this many subclusters.
     public static let subclustersPerCluster = 32
     /// Smallest cluster whose subclusters are whole sectors: 16 KiB.

@@ -17,8 +17,6 @@ struct L1Entry: Sendable, Equatable {
         rawValue = l2Table.bytes | (isCopied ? Self.copiedFlag : 0)
     }
 
-    static let unallocated = L1Entry(rawValue: 0)
-
     /// `nil` where the L2 table and all clusters it would describe are unallocated.
     var l2TableOffset: HostOffset? {
         let offset = rawValue & Self.offsetMask

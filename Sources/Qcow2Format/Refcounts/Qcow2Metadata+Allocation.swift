@@ -32,7 +32,10 @@ extension Qcow2Metadata {
             throw failure(.tooLarge(what: "the image file", limit: "offsets end at 2^56"))
         }
         try await extendFile(to: clusters.upperBound << UInt64(geometry.clusterBits))
-        state.withLock { $0.firstFreeCluster = clusters.upperBound }
+        state.withLock { state in
+            state.firstFreeCluster = clusters.upperBound
+            state.endCluster = max(state.endCluster, clusters.upperBound)
+        }
     }
 
     private func extendFile(to needed: UInt64) async throws(BlockError) {

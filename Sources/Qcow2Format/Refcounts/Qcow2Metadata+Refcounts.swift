@@ -13,7 +13,7 @@ extension Qcow2Metadata {
     }
 
     /// Refcounts in a piece of a refcount block.
-    private var refcountsPerPiece: UInt64 {
+    var refcountsPerPiece: UInt64 {
         UInt64(layout.refcounts.capacity(ofBytes: Int(pieceLength)))
     }
 
@@ -34,12 +34,12 @@ extension Qcow2Metadata {
     }
 
     /// The longest range of clusters from `start` on, up to `limit`, whose refcounts lie in one piece.
-    private func pieceRange(from start: UInt64, to limit: UInt64) -> Range<UInt64> {
+    func pieceRange(from start: UInt64, to limit: UInt64) -> Range<UInt64> {
         start..<min((start / refcountsPerPiece + 1) * refcountsPerPiece, limit)
     }
 
     /// The piece that holds a cluster's refcount; `nil` where there is none, and all its refcounts are 0.
-    private func refcounts(around cluster: UInt64) async throws(BlockError) -> [UInt8]? {
+    func refcounts(around cluster: UInt64) async throws(BlockError) -> [UInt8]? {
         guard let block = try refcountBlock(of: cluster) else { return nil }
         return try await loadPiece(at: refcountPiece(of: cluster, in: block), of: .refcountBlock)
     }
@@ -119,7 +119,6 @@ extension Qcow2Metadata {
                 codec.store(value, in: &bytes, at: index)
             }
         }
-        if value > 0 { state.withLock { $0.endCluster = max($0.endCluster, clusters.upperBound) } }
     }
 
     /// Drops one reference to each cluster that a byte range touches; those without any are free then.

@@ -3,19 +3,6 @@
 import BinaryCoding
 import BlockIO
 
-/// An internal snapshot: the disk as it was, inside the same image.
-///
-/// Spec: “Snapshots”.
-public struct Snapshot: Sendable, Equatable {
-    public let id: String
-    public let name: String
-    /// Virtual size in bytes then.
-    public let diskSize: UInt64
-    let l1TableOffset: UInt64
-    /// Number of entries.
-    let l1Size: UInt32
-}
-
 /// The internal snapshots of an image.
 ///
 /// Spec: “Snapshots”.
@@ -50,7 +37,7 @@ enum SnapshotTable {
             guard let fixedEnd = offset.adding(fixedLength), fixedEnd <= file.length else {
                 throw fail(.pastEnd(.snapshotTable, offset: offset, fileLength: file.length))
             }
-            let fixed = try await bytes(at: offset, count: Int(fixedLength), of: file)
+            let fixed = try await file.contents(at: offset, count: Int(fixedLength))
             let entry = try decoded(fixed, fail)
             let variable = entry.extraLength + entry.idLength + entry.nameLength
             guard let end = fixedEnd.adding(variable), end <= file.length,
@@ -58,10 +45,10 @@ enum SnapshotTable {
             else {
                 throw fail(.pastEnd(.snapshotTable, offset: offset, fileLength: file.length))
             }
-            let extra = try await bytes(
-                at: fixedEnd, count: Int(min(entry.extraLength, knownExtraLength)), of: file)
-            let names = try await bytes(
-                at: fixedEnd + entry.extraLength, count: Int(entry.idLength + entry.nameLength), of: file)
+            let extra = try await file.contents(
+                at: fixedEnd, count: Int(min(entry.extraLength, knownExtraLength)))
+            let names = try await file.contents(
+                at: fixedEnd + entry.extraLength, count: Int(entry.idLength + entry.nameLength))
             let size: UInt64? = try? extra.span.bytes.bigEndian(at: 8)
             snapshots.append(
                 Snapshot(
@@ -96,15 +83,5 @@ enum SnapshotTable {
         } catch {
             throw fail(.snapshotTable(rule: "an entry is truncated"))
         }
-    }
-
-    private static func bytes(
-        at offset: UInt64, count: Int, of file: any StorageDevice
-    ) async throws(BlockError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var span = bytes.mutableSpan
-        var target = span.mutableBytes
-        try await file.read(at: offset, into: &target)
-        return bytes
     }
 }

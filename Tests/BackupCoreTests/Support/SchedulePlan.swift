@@ -108,6 +108,11 @@ struct SchedulePlan: Sendable {
             kind: random.pick([.error(.noSpace), .error(.ioError), .hang]))
     }
 
+    /// Whether the source fails to say what its top layer holds.
+    var hidesAllocation: Bool {
+        configuration.sync == .top && faults.contains { $0.operation == .blockStatus && $0.kind != .hang }
+    }
+
     func makeSource(_ clock: ManualClock) -> TestDisk {
         let disk = TestDisk(
             name: "source", bytes: image.bytes, layout: image.layout,

@@ -98,7 +98,7 @@ import Testing
         ("nbds://host/x b", "SOURCE: nbds:... is not available in this version"),
         ("json:{} b", "SOURCE: json:... is not available in this version"),
         ("driver=qcow2,file.filename=a b", "SOURCE: driver=... is not available in this version"),
-        ("--speed= a b", "--speed is a number of bytes such as 100M, not ''"),
+        ("--speed= a b", "Missing expected argument '<TARGET>'"),
         ("--speed=fast a b", "--speed is a number of bytes such as 100M, not 'fast'"),
         ("--speed=-1 a b", "--speed is a number of bytes such as 100M, not '-1'"),
         ("--speed=16E a b", "--speed is a number of bytes such as 100M, not '16E'"),
@@ -106,7 +106,7 @@ import Testing
             "--on-source-error=retry a b",
             """
             The value 'retry' is invalid for '--on-source-error <action>'. Please provide one of 'report', 'ignore', \
-            'enospc' and 'stop'.
+            'enospc' or 'stop'.
             """
         ),
     ])
@@ -202,6 +202,20 @@ import Testing
         #expect(!run.output.contains("incremental"))
     }
 
+    /// The manual page is made from this.
+    @Test func descriptionForTheManual() async throws {
+        let run = try await Self.run(["--experimental-dump-help"])
+        #expect(run.status == 0)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
+        let command = try #require(object["command"] as? [String: Any])
+        #expect(command["commandName"] as? String == "qcowbackup")
+        #expect((command["discussion"] as? String)?.contains("EXIT CODES:") == true)
+        let arguments = try #require(command["arguments"] as? [[String: Any]])
+        let positions = arguments.filter { $0["kind"] as? String == "positional" }
+        #expect(positions.compactMap { $0["valueName"] as? String } == ["SOURCE", "TARGET"])
+        #expect(arguments.count > 20)
+    }
+
     @Test func anUnknownShellIsAUsageError() async throws {
         let run = try await Self.run(["--generate-completion-script", "csh"])
         #expect(run.status == 2)
@@ -230,7 +244,8 @@ import Testing
         #expect(
             run.output == """
                 {"bytes-offloaded":0,"bytes-read":2048,"bytes-skipped":0,"bytes-written":1024,"bytes-zero":1024,\
-                "compression-ratio":0.5,"rate":2048,"seconds":1,"target":"b","target-length":512,"virtual-size":2048}
+                "compression-ratio":0.5,"rate":2048,"seconds":1,"target":"b","target-length":512,\
+                "unreadable":[],"virtual-size":2048}
 
                 """)
         #expect(run.errors == #"{"message":"one","type":"warning"}"# + "\n")

@@ -172,7 +172,7 @@ import Testing
     @Test(arguments: kinds.indices, 0..<4) func mutations(kind: Int, round: Int) async throws {
         let original = try await Self.image(Self.kinds[kind])
         var random = SeededRandom(seed: UInt64(kind * 100 + round))
-        for _ in 0..<(isHeavyRun ? 1_000 : 150) {
+        for _ in 0..<(isHeavyRun ? 1_000 : 60) {
             var bytes = original
             for _ in 0..<Int.random(in: 1...4, using: &random) { Self.mutate(&bytes, &random) }
             await Self.exercise(bytes, &random)
@@ -201,7 +201,7 @@ import Testing
             guard original.count < 2 << 20 else { continue }
             await Self.exercise(original, &random)
             guard original.count > 512 else { continue }
-            for _ in 0..<(isHeavyRun ? 40 : 6) {
+            for _ in 0..<(isHeavyRun ? 40 : 3) {
                 var bytes = original
                 for _ in 0..<Int.random(in: 1...4, using: &random) { Self.mutate(&bytes, &random) }
                 await Self.exercise(bytes, &random)

@@ -55,7 +55,7 @@ import Testing
             // Past the last call that the scenario makes.
             guard faulty.counts[one.request, default: 0] >= number else { break }
             // Without much time, not every call of a long scenario.
-            number += 1 + number / (isHeavyRun ? 20 : 4)
+            number += 1 + number / (isHeavyRun ? 20 : 2)
         }
     }
 
