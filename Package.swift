@@ -59,7 +59,8 @@ let package = Package(
             "Qcow2Format",
             ["BinaryCoding", "BlockIO", "DirtyBitmaps", system] + compressors.map { .byName(name: $0.name) }),
         library("BackupCore", ["BinaryCoding", "BlockIO", "DirtyBitmaps", system]),
-        library("BackupService", ["BackupCore", "BinaryCoding", "BlockIO", "Qcow2Format", system]),
+        library(
+            "BackupService", ["BackupCore", "BinaryCoding", "BlockIO", "DirtyBitmaps", "Qcow2Format", system]),
         .executableTarget(
             name: "qcowbackup",
             dependencies: ["BackupService", "BlockIO", "Qcow2Format", arguments],
@@ -73,14 +74,17 @@ let package = Package(
             name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
             swiftSettings: settings),
         .target(
-            name: "FormatTestSupport", dependencies: ["BlockIO", "Qcow2Format", "TestSupport", system],
+            name: "FormatTestSupport", dependencies: ["BlockIO", "DirtyBitmaps", "Qcow2Format", "TestSupport", system],
             path: "Tests/FormatTestSupport", swiftSettings: settings),
         tests("BinaryCodingTests", ["BinaryCoding", "TestSupport"]),
         tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
         tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),
         tests(
             "Qcow2FormatTests",
-            ["BinaryCoding", "BlockIO", "CZlib", "CZstd", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
+            [
+                "BinaryCoding", "BlockIO", "CZlib", "CZstd", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format",
+                "TestSupport", system,
+            ]),
         // The formats for one suite alone: jobs from and to real files.
         tests(
             "BackupCoreTests",
@@ -89,6 +93,6 @@ let package = Package(
             "BackupServiceTests",
             ["BackupCore", "BackupService", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
         tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments]),
-        tests("InteropTests", ["BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
+        tests("InteropTests", ["BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]
 )

@@ -87,6 +87,9 @@ extension ServiceError {
         switch problem {
         case .encrypted, .incompatibleFeatures, .version, .notWritable: .unsupported
         case .option, .tooLarge, .snapshotNotFound: .usage
+        case .bitmapNotFound: .notFound
+        case .bitmapExists: .exists
+        case .bitmapUnusable: .inconsistent
         default: .corrupt
         }
     }

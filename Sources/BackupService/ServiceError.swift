@@ -13,6 +13,8 @@ public struct ServiceError: Error, Sendable {
         case permission
         /// No space, or a limit of the file system or a quota.
         case noSpace = "no-space"
+        /// A bitmap can't be relied on.
+        case inconsistent
         /// An image breaks the rules of its format.
         case corrupt
         /// An image is valid but uses what this program does not support.

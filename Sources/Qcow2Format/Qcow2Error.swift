@@ -25,6 +25,9 @@ public struct Qcow2Error: LayerError {
         case snapshotL1Table = "snapshot's L1 table"
         case dataCluster = "data cluster"
         case compressedCluster = "compressed cluster"
+        case bitmapDirectory = "bitmap directory"
+        case bitmapTable = "bitmap table"
+        case bitmapCluster = "bitmap cluster"
     }
 
     /// One case for each check that can fail. Offsets and lengths are in bytes.
@@ -47,6 +50,14 @@ public struct Qcow2Error: LayerError {
         case refcount(cluster: UInt64, rule: String)
         case snapshotNotFound(String, available: [String])
         case snapshotTable(rule: String)
+        /// The directory of persistent bitmaps breaks a rule.
+        case bitmapDirectory(rule: String)
+        /// A persistent bitmap breaks a rule.
+        case bitmap(name: String, rule: String)
+        /// A persistent bitmap that must not be relied on.
+        case bitmapUnusable(name: String, BitmapDefect)
+        case bitmapNotFound(String, available: [String])
+        case bitmapExists(String)
         case tooLarge(what: String, limit: String)
         /// It was not given with an image that has one, or was with one that has none.
         case externalDataFile(isMissing: Bool)
@@ -60,6 +71,9 @@ public struct Qcow2Error: LayerError {
         case .tooLarge: .fileTooLarge
         case .notWritable: .readOnlyFileSystem
         case .notQcow2, .option, .snapshotNotFound: .invalidArgument
+        case .bitmapNotFound: .noSuchFileOrDirectory
+        case .bitmapExists: .fileExists
+        case .bitmapUnusable: .invalidArgument
         default: .ioError
         }
     }
@@ -110,6 +124,18 @@ extension Qcow2Error.Problem: CustomStringConvertible {
                 : "there is no snapshot '\(name)'; there are: \(available.joined(separator: ", "))"
         case .snapshotTable(let rule):
             "snapshot table: \(rule)"
+        case .bitmapDirectory(let rule):
+            "bitmap directory: \(rule)"
+        case .bitmap(let name, let rule):
+            "bitmap '\(name)': \(rule)"
+        case .bitmapUnusable(let name, let defect):
+            "bitmap '\(name)' \(defect)"
+        case .bitmapNotFound(let name, let available):
+            available.isEmpty
+                ? "there is no bitmap '\(name)': the image has none"
+                : "there is no bitmap '\(name)'; there are: \(available.joined(separator: ", "))"
+        case .bitmapExists(let name):
+            "bitmap '\(name)' exists already"
         case .tooLarge(let what, let limit):
             "\(what) is too large: \(limit)"
         case .externalDataFile(let isMissing):

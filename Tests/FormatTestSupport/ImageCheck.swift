@@ -9,14 +9,19 @@ import BlockIO
 public struct ImageCheck {
     private let bytes: [UInt8]
     private let clusterBits: UInt64
+    private let allowsLeaks: Bool
     private var uses: [UInt64: UInt64] = [:]
     /// Clusters that entries call their own.
     private var owned: [UInt64: Bool] = [:]
     private var lastChunk: (UInt64, Bool) = (.max, false)
     public private(set) var problems: [String] = []
+    /// Clusters that have a refcount and no user: what a crash may leave.
+    public private(set) var leakedClusters = 0
 
-    public init(_ bytes: [UInt8]) {
+    /// - Parameter allowsLeaks: whether clusters without a user are counted apart.
+    public init(_ bytes: [UInt8], allowsLeaks: Bool = false) {
         self.bytes = bytes
+        self.allowsLeaks = allowsLeaks
         guard bytes.count >= 512, let bits: UInt32 = try? bytes.span.bytes.bigEndian(at: 20) else {
             clusterBits = 9
             problems = ["too short"]
@@ -29,6 +34,7 @@ public struct ImageCheck {
         let hasDataFile = features & 4 != 0
         let entryLength: UInt64 = features & 16 != 0 ? 16 : 8
         countMapping(entryLength: entryLength, hasDataFile: hasDataFile)
+        if version >= 3, word(88) & 1 == 1 { countBitmaps() }
         compareRefcounts(width: version >= 3 ? 1 << word32(96) : 16)
     }
 
@@ -83,6 +89,33 @@ public struct ImageCheck {
         }
     }
 
+    private mutating func countBitmaps() {
+        let cluster = UInt64(1) << clusterBits
+        var position = word32(100)
+        while word32(position) != 0x2385_2875 {
+            guard word32(position) != 0 else {
+                problems.append("the bitmaps bit is set and there is no extension")
+                return
+            }
+            position += 8 + (word32(position + 4) + 7) / 8 * 8
+        }
+        let (count, length, directory) = (word32(position + 8), word(position + 16), word(position + 24))
+        use(directory, count: (length + cluster - 1) >> clusterBits)
+        var entry = directory
+        for _ in 0..<count {
+            let (table, size) = (word(entry), word32(entry + 8))
+            use(table, count: (size * 8 + cluster - 1) >> clusterBits)
+            for index in 0..<size where word(table + index * 8) > 1 {
+                let bits = word(table + index * 8)
+                use(bits, count: 1)
+                if bits + cluster > UInt64(bytes.count) { problems.append("bitmap bits at \(bits) past the end") }
+            }
+            let names = word32(entry + 16) & 0xffff
+            entry += (24 + word32(entry + 20) + names + 7) / 8 * 8
+        }
+        if entry != directory + length { problems.append("bitmap directory of \(length) bytes") }
+    }
+
     private mutating func compareRefcounts(width: UInt64) {
         let cluster = UInt64(1) << clusterBits
         let (table, tableClusters) = (word(48), word32(56))
@@ -110,7 +143,11 @@ public struct ImageCheck {
                 }
                 let count = block == 0 ? 0 : refcount(in: block, at: inside, width: width)
                 let used = uses[number, default: 0]
-                if count != used { problems.append("cluster \(number): refcount \(count), \(used) uses") }
+                if count > 0, used == 0, allowsLeaks {
+                    leakedClusters += 1
+                } else if count != used {
+                    problems.append("cluster \(number): refcount \(count), \(used) uses")
+                }
                 if let isOwned = owned[number], isOwned != (count == 1) {
                     problems.append("cluster \(number): copied flag")
                 }

@@ -20,7 +20,7 @@ public final class ImageModel {
     /// What failed and was tried again.
     public private(set) var faults: [BlockError] = []
     private let retries: Int
-    private let backing: (any BlockDevice)?
+    public let backing: (any BlockDevice)?
 
     /// Random content to take pieces of; making it anew each time is slow.
     private static let noise: [UInt8] = {

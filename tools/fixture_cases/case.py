@@ -24,6 +24,10 @@ class Case:
     make: Callable[["Image"], None] | None
     # Words that our one-line error contains; None where the image must be accepted.
     refusal: tuple[str, ...] | None = None
+    # Words that listing the image's bitmaps says, where they are damaged and the disk is not: QEMU doesn't open it.
+    bitmaps: tuple[str, ...] | None = None
+    # Of that listing: 0 where only the bits of a bitmap are lost.
+    bitmaps_exit_code: int = 1
     # Of the refusal: 2 where the user is to give another option, else 1.
     exit_code: int = 1
     arguments: tuple[str, ...] = ()

@@ -43,6 +43,7 @@ OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
 END_OF_EXTENSIONS = 0
 BACKING_FORMAT = 0xE2792ACA
 FEATURE_NAME_TABLE = 0x6803F857
+BITMAPS = 0x23852875
 
 
 class Layout:
@@ -95,14 +96,29 @@ class Layout:
         """An L2 entry for compressed data."""
         return COMPRESSED | additional_sectors << self.compressed_offset_bits | offset
 
+    def extensions(self) -> list[int]:
+        """Offsets of the header extensions, the last one their end."""
+        found = [self.field("header_length")]
+        while self.integer(found[-1], 4) != END_OF_EXTENSIONS:
+            found.append(found[-1] + 8 + (self.integer(found[-1] + 4, 4) + 7) // 8 * 8)
+        return found
+
     def extension(self, wanted: int) -> int:
         """Offset of the header extension of this type."""
-        offset = self.field("header_length")
-        while (kind := self.integer(offset, 4)) != wanted:
-            if kind == END_OF_EXTENSIONS:
-                raise LookupError(f"no header extension {wanted:#x}")
-            offset += 8 + (self.integer(offset + 4, 4) + 7) // 8 * 8
-        return offset
+        for offset in self.extensions():
+            if self.integer(offset, 4) == wanted:
+                return offset
+        raise LookupError(f"no header extension {wanted:#x}")
+
+    @property
+    def bitmap_directory(self) -> int:
+        """Offset of the bitmap directory, and of its first entry."""
+        return self.integer(self.extension(BITMAPS) + 8 + 16)
+
+    @property
+    def bitmap_table(self) -> int:
+        """Offset of the first bitmap's table."""
+        return self.integer(self.bitmap_directory)
 
     def snapshots(self) -> list[int]:
         """Offsets of the entries of the snapshot table."""

@@ -26,6 +26,7 @@ extension TargetMaker {
         guard request.targetFormat == .qcow2 else { return try await reuseRaw(file) }
         let head = HeadLastDevice(file)
         let image = try await openHeader(head)
+        image.warnings.forEach(warn)
         try check(image)
         let opener = DiskOpener(backingFormat: request.backingFormat)
         let backing: OpenedDisk?

@@ -117,10 +117,15 @@ public struct DirtyBitmap: Sendable {
     /// `merge` for a bitmap that is known to describe a disk of the same length.
     public mutating func formUnion(_ other: DirtyBitmap) {
         precondition(other.length == length, "bitmaps of different disks")
+        if other.granularity == granularity {
+            tree.formUnion(other.tree, capacity: granules)
+            return
+        }
         var offset: UInt64 = 0
         while let area = other.nextDirtyArea(from: offset) {
             set(area)
-            offset = area.upperBound
+            // Up to there everything is dirty by now, however finely the other one tells.
+            offset = area.upperBound.alignedUp(to: granularity) ?? .max
         }
     }
 
@@ -170,5 +175,45 @@ public struct DirtyBitmap: Sendable {
         guard let granule = tree.next(value, from: start >> granularityBits, capacity: granules) else { return nil }
         let offset = max(start, granule << granularityBits)
         return offset < limit ? offset : nil
+    }
+}
+
+// MARK: Bits as they are stored
+
+extension DirtyBitmap {
+    /// Replaces bits by those in a buffer: bit 0 of its first byte is that of `granule`, and bits past the end of the disk
+    /// are ignored.
+    ///
+    /// - Parameter granule: a multiple of 64.
+    /// - Complexity: O(n) in the bytes.
+    public mutating func replaceBits(from granule: UInt64, with bits: RawSpan) {
+        precondition(granule.isMultiple(of: 64))
+        var next = granule
+        let end = min(granule + UInt64(bits.byteCount) * 8, granules)
+        while next < end {
+            let pageEnd = min((next >> BitmapPage.spanBits + 1) << BitmapPage.spanBits, end)
+            let first = Int(next - granule) / 8
+            let part = bits.extracting(first..<min(first + Int(pageEnd - next + 7) / 8, bits.byteCount))
+            tree.replaceBits(next..<pageEnd, with: part, capacity: granules)
+            next = pageEnd
+        }
+    }
+
+    /// Copies bits into a buffer, the bit of `granule` to bit 0 of its first byte; bits past the end of the disk are 0.
+    ///
+    /// - Parameter granule: a multiple of 64.
+    /// - Complexity: O(n) in the bytes.
+    public func copyBits(from granule: UInt64, into bits: inout MutableRawSpan) {
+        precondition(granule.isMultiple(of: 64))
+        bits.withUnsafeMutableBytes { bytes in
+            _ = bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        }
+        var next = granule
+        let end = min(granule + UInt64(bits.byteCount) * 8, granules)
+        while next < end {
+            let pageEnd = min((next >> BitmapPage.spanBits + 1) << BitmapPage.spanBits, end)
+            tree.copyBits(next..<pageEnd, into: &bits, at: Int(next - granule) / 8, capacity: granules)
+            next = pageEnd
+        }
     }
 }

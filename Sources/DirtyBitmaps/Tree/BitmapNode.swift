@@ -69,6 +69,16 @@ final class BitmapNode: @unchecked Sendable {
         }
     }
 
+    /// Adds the granules of a node of the same capacity.
+    func formUnion(_ other: BitmapNode) {
+        for index in children.indices {
+            let capacity = childCapacity(index)
+            let before = children[index].count(capacity: capacity)
+            children[index].formUnion(other.children[index], capacity: capacity)
+            count = count - before + children[index].count(capacity: capacity)
+        }
+    }
+
     /// The first granule from `start` on, which is below the capacity, whose bit is `value`.
     func next(_ value: Bool, from start: UInt64) -> UInt64? {
         var index = Int(start >> childBits)
@@ -81,5 +91,26 @@ final class BitmapNode: @unchecked Sendable {
             startInChild = 0
         }
         return nil
+    }
+
+    // MARK: Bits as they are stored
+
+    /// Replaces the bits of granules that lie in one page, and so in one child.
+    func replaceBits(_ range: Range<UInt64>, with bits: RawSpan) {
+        let index = Int(range.lowerBound >> childBits)
+        let start = UInt64(index) << childBits
+        let capacity = childCapacity(index)
+        let before = children[index].count(capacity: capacity)
+        children[index].replaceBits(
+            range.lowerBound - start..<range.upperBound - start, with: bits, capacity: capacity)
+        count = count - before + children[index].count(capacity: capacity)
+    }
+
+    func copyBits(_ range: Range<UInt64>, into bits: inout MutableRawSpan, at offset: Int) {
+        let index = Int(range.lowerBound >> childBits)
+        let start = UInt64(index) << childBits
+        children[index].copyBits(
+            range.lowerBound - start..<range.upperBound - start, into: &bits, at: offset,
+            capacity: childCapacity(index))
     }
 }

@@ -66,6 +66,20 @@ final class BitmapPage: @unchecked Sendable {
         if value { count += UInt64(changed) } else { count -= UInt64(changed) }
     }
 
+    /// Adds the granules of a page of the same capacity.
+    func formUnion(_ other: BitmapPage) {
+        var count = 0
+        words.withUnsafeMutableBufferPointer { words in
+            other.words.withUnsafeBufferPointer { others in
+                for index in words.indices {
+                    words[index] |= others[index]
+                    count += words[index].nonzeroBitCount
+                }
+            }
+        }
+        self.count = UInt64(count)
+    }
+
     /// The first granule from `start` on whose bit is `value`.
     func next(_ value: Bool, from start: UInt64) -> UInt64? {
         guard start < capacity else { return nil }
@@ -80,6 +94,60 @@ final class BitmapPage: @unchecked Sendable {
             }
             let found = UInt64(index) << 6 + UInt64(word.trailingZeroBitCount)
             return found < capacity ? found : nil
+        }
+    }
+
+    // MARK: Bits as they are stored
+
+    /// Replaces the bits of a range that starts at a multiple of 64.
+    ///
+    /// - Parameter bits: 8 granules to a byte, the lowest bit first; at least the range's.
+    func replaceBits(_ range: Range<UInt64>, with bits: RawSpan) {
+        let first = Int(range.lowerBound >> 6)
+        let last = Int((range.upperBound - 1) >> 6)
+        precondition(bits.byteCount >= (range.count + 7) / 8 && last < words.count)
+        var added = 0
+        words.withUnsafeMutableBufferPointer { words in
+            // Words from here on are cut off by the range or by the buffer.
+            let wholeEnd = first + min(range.count / 64, bits.byteCount / 8)
+            for index in first..<wholeEnd {
+                // In bounds: the buffer has all the bytes of this word.
+                let new = UInt64(
+                    littleEndian: bits.unsafeLoadUnaligned(
+                        fromUncheckedByteOffset: (index - first) * 8, as: UInt64.self))
+                added += new.nonzeroBitCount - words[index].nonzeroBitCount
+                words[index] = new
+            }
+            guard wholeEnd <= last else { return }
+            var new: UInt64 = 0
+            for byte in (wholeEnd - first) * 8..<(range.count + 7) / 8 {
+                new |= UInt64(bits.unsafeLoad(fromByteOffset: byte, as: UInt8.self)) << UInt64(byte % 8 * 8)
+            }
+            let mask = UInt64.max >> (63 - (range.upperBound - 1) & 63)
+            new = new & mask | words[last] & ~mask
+            added += new.nonzeroBitCount - words[last].nonzeroBitCount
+            words[last] = new
+        }
+        // The sum is the number of bits that are set, and so not negative.
+        count = UInt64(Int(count) + added)
+    }
+
+    /// Copies the bits of a range that starts at a multiple of 64 to a byte offset of a buffer that is zero there.
+    func copyBits(_ range: Range<UInt64>, into bits: inout MutableRawSpan, at offset: Int) {
+        let first = Int(range.lowerBound >> 6)
+        let byteCount = (range.count + 7) / 8
+        for index in 0..<(range.count + 63) / 64 {
+            var word = words[first + index]
+            if (index + 1) * 64 > range.count { word &= .max >> UInt64((index + 1) * 64 - range.count) }
+            if index * 8 + 8 <= byteCount {
+                bits.storeBytes(of: word.littleEndian, toByteOffset: offset + index * 8, as: UInt64.self)
+            } else {
+                for byte in index * 8..<byteCount {
+                    bits.storeBytes(
+                        of: UInt8(truncatingIfNeeded: word >> UInt64(byte % 8 * 8)), toByteOffset: offset + byte,
+                        as: UInt8.self)
+                }
+            }
         }
     }
 }

@@ -69,6 +69,26 @@ enum BitmapTree: Sendable {
         }
     }
 
+    /// Adds the granules of a tree of the same capacity.
+    mutating func formUnion(_ other: BitmapTree, capacity: UInt64) {
+        switch (self, other) {
+        case (_, .uniform(false)), (.uniform(true), _): return
+        case (.uniform(false), _), (_, .uniform(true)): self = other
+        case (.page(var page), .page(let theirs)):
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&page) { page = page.copy() }
+            page.formUnion(theirs)
+            self = .page(page)
+        case (.node(var node), .node(let theirs)):
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&node) { node = node.copy() }
+            node.formUnion(theirs)
+            self = .node(node)
+        case (.page, .node), (.node, .page): preconditionFailure("trees of one capacity have one shape")
+        }
+        if count(capacity: capacity) == capacity { self = .uniform(true) }
+    }
+
     /// Memory in bytes below this one.
     var memoryUse: Int {
         switch self {
@@ -83,6 +103,49 @@ enum BitmapTree: Sendable {
             .page(BitmapPage(capacity: capacity, filledWith: value))
         } else {
             .node(BitmapNode(capacity: capacity, filledWith: value))
+        }
+    }
+}
+
+// MARK: Bits as they are stored
+
+extension BitmapTree {
+    /// Replaces the bits of granules that lie in one page.
+    ///
+    /// - Parameters:
+    ///   - range: not empty; starts at a multiple of 64.
+    ///   - bits: 8 granules to a byte, the lowest bit first.
+    mutating func replaceBits(_ range: Range<UInt64>, with bits: RawSpan, capacity: UInt64) {
+        if case .uniform(let present) = self {
+            self = Self.branch(capacity: capacity, filledWith: present)
+        }
+        switch self {
+        case .uniform: break
+        case .page(var page):
+            // As in `assign`, so that it is not taken for shared.
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&page) { page = page.copy() }
+            page.replaceBits(range, with: bits)
+            self = .page(page)
+        case .node(var node):
+            self = .uniform(false)
+            if !isKnownUniquelyReferenced(&node) { node = node.copy() }
+            node.replaceBits(range, with: bits)
+            self = .node(node)
+        }
+        let count = count(capacity: capacity)
+        if count == 0 || count == capacity { self = .uniform(count != 0) }
+    }
+
+    /// Copies the bits of granules that lie in one page to a byte offset of a buffer that is zero there.
+    func copyBits(_ range: Range<UInt64>, into bits: inout MutableRawSpan, at offset: Int, capacity: UInt64) {
+        switch self {
+        case .uniform(false): break
+        case .uniform(true):
+            BitmapPage(capacity: UInt64(range.count), filledWith: true)
+                .copyBits(0..<UInt64(range.count), into: &bits, at: offset)
+        case .page(let page): page.copyBits(range, into: &bits, at: offset)
+        case .node(let node): node.copyBits(range, into: &bits, at: offset)
         }
     }
 }

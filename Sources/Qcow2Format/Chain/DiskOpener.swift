@@ -12,10 +12,16 @@ public struct DiskOpener: Sendable {
     public var backingFormat: ImageFormat?
     /// How other programs are told of the use.
     public var lock: ImageLockMode?
+    /// Whether the disk's own file is opened so that it can be changed, with the lock of a writer: for its bitmaps, while
+    /// the disk itself is only read. The files behind it are opened for reading either way.
+    public var changesBitmaps: Bool
 
-    public init(backingFormat: ImageFormat? = nil, lock: ImageLockMode? = .readOnlySource) {
+    public init(
+        backingFormat: ImageFormat? = nil, lock: ImageLockMode? = .readOnlySource, changesBitmaps: Bool = false
+    ) {
         self.backingFormat = backingFormat
         self.lock = lock
+        self.changesBitmaps = changesBitmaps
     }
 
     /// Bytes of tables that the images of a chain keep in memory together. A disk is read from front to back: little of
@@ -111,7 +117,10 @@ public struct DiskOpener: Sendable {
 
     private func open(_ path: String, _ role: ChainError.Role) async throws(ChainError) -> FileDevice {
         try await Self.wrap(path, role) { () async throws(BlockError) in
-            try FileDevice(path: path, access: .readOnly, lock: lock)
+            if changesBitmaps, role == .disk {
+                return try FileDevice(path: path, access: .readWrite, lock: .writable)
+            }
+            return try FileDevice(path: path, access: .readOnly, lock: lock)
         }
     }
 

@@ -92,6 +92,39 @@ struct HeaderCluster: Sendable, Equatable {
         }
     }
 
+    /// Whether there are bitmaps that may be relied on.
+    var hasBitmaps: Bool {
+        header.version >= 3 && header.autoclearFeatures.contains(.bitmaps) && data(of: HeaderExtension.bitmaps) != nil
+    }
+
+    /// Takes back what the image promises and a writer doesn't keep.
+    ///
+    /// - Parameter keepsBitmaps: whether bitmaps that may be relied on stay so; all others go.
+    mutating func clearUnkeptFeatures(keepsBitmaps: Bool) {
+        let hadBitmaps = hasBitmaps
+        header.autoclearFeatures.formIntersection(.rawExternalData)
+        if keepsBitmaps, hadBitmaps {
+            header.autoclearFeatures.insert(.bitmaps)
+        } else {
+            extensions.removeAll { $0.type == HeaderExtension.bitmaps }
+        }
+    }
+
+    /// Sets or, with `nil`, removes what leads to the bitmaps. A new extension comes last, so that no other one moves.
+    mutating func setBitmaps(_ value: HeaderExtension?) {
+        if let value {
+            if let index = extensions.firstIndex(where: { $0.type == HeaderExtension.bitmaps }) {
+                extensions[index] = value
+            } else {
+                extensions.append(value)
+            }
+            header.autoclearFeatures.insert(.bitmaps)
+        } else {
+            extensions.removeAll { $0.type == HeaderExtension.bitmaps }
+            header.autoclearFeatures.remove(.bitmaps)
+        }
+    }
+
     /// The content of the extension of a type, if the image has it.
     func data(of type: UInt32) -> [UInt8]? {
         extensions.first { $0.type == type }?.data

@@ -22,6 +22,26 @@ extension Qcow2File {
         guard (dataFile != nil) == layout.hasExternalDataFile else {
             throw failure(.externalDataFile(isMissing: dataFile == nil))
         }
+        if forWriting { try checkBitmaps() }
+        let (metadata, length) = try await openMetadata(
+            snapshot: snapshot, forWriting: forWriting, cacheLength: cacheLength)
+        if forWriting { metadata.state.withLock { $0.header.clearUnkeptFeatures(keepsBitmaps: false) } }
+        return Qcow2Image(
+            metadata: metadata, length: length, dataFile: dataFile, backing: backing, isWritable: forWriting,
+            compression: compression, initialFileLength: file.length)
+    }
+
+    /// Reads the tables that lead to everything else.
+    ///
+    /// - Parameters:
+    ///   - forWriting: whether clusters are going to be allocated. Features that are not kept are not cleared yet.
+    ///   - checksReferences: whether all clusters of the disk are checked before that, which takes time.
+    ///   - growthStep: see `Qcow2Metadata`.
+    /// - Returns: the tables, and the length of the disk in bytes.
+    func openMetadata(
+        snapshot: String? = nil, forWriting: Bool, checksReferences: Bool = true,
+        cacheLength: Int = Qcow2Image.defaultCacheLength, growthStep: UInt64 = Qcow2Metadata.largeGrowthStep
+    ) async throws(BlockError) -> (metadata: Qcow2Metadata, length: UInt64) {
         if forWriting { try checkWritable() }
         if forWriting, snapshot != nil { throw failure(.notWritable(reason: "snapshots can only be read")) }
         let (snapshots, snapshotsLength) = try await snapshotTable(isWanted: snapshot != nil || forWriting)
@@ -49,14 +69,14 @@ extension Qcow2File {
         if forWriting { try checkRefcountBlocks(refcountTable, tables: tables) }
         let state = Qcow2Metadata(
             file: file, layout: layout, header: header, l1: l1, refcountTable: refcountTable, metadata: metadata,
-            cacheLength: cacheLength)
+            cacheLength: cacheLength, growthStep: growthStep)
         if forWriting {
             prepareForWriting(state)
-            try await state.changes.withLock { () async throws(BlockError) in try await state.checkReferences() }
+            if checksReferences {
+                try await state.changes.withLock { () async throws(BlockError) in try await state.checkReferences() }
+            }
         }
-        return Qcow2Image(
-            metadata: state, length: length, dataFile: dataFile, backing: backing, isWritable: forWriting,
-            compression: compression, initialFileLength: file.length)
+        return (state, length)
     }
 
     private func table(at offset: UInt64, count: UInt64) async throws(BlockError) -> [UInt64] {
@@ -149,8 +169,6 @@ extension Qcow2File {
 
     private func prepareForWriting(_ metadata: Qcow2Metadata) {
         metadata.state.withLock { state in
-            // Other autoclear features promise what we don't keep.
-            state.header.header.autoclearFeatures.formIntersection(.rawExternalData)
             state.isHeaderDirty = true
             state.endCluster = file.length.dividedRoundingUp(by: layout.geometry.clusterLength)
         }

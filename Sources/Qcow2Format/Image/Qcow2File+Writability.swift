@@ -13,16 +13,20 @@ extension Qcow2File {
         if features.contains(.dirty) {
             throw failure(.notWritable(reason: "it was not closed; repair it first (qemu-img check -r all)"))
         }
-        if header.data(of: HeaderExtension.bitmaps) != nil {
-            throw failure(
-                .notWritable(reason: "its dirty bitmaps would miss the changes; remove them first (qemu-img bitmap)"))
-        }
         // The header is written last: what can't be written then is better known now.
         do throws(Qcow2Error.Problem) {
             _ = try header.encoded()
         } catch {
             throw failure(error)
         }
+    }
+
+    /// Refuses an image whose bitmaps would miss the changes. Bitmaps that are not valid any more miss nothing.
+    func checkBitmaps() throws(BlockError) {
+        guard header.hasBitmaps else { return }
+        throw failure(
+            .notWritable(
+                reason: "its dirty bitmaps would miss the changes; remove them first (qcowbackup bitmap remove)"))
     }
 
     /// Refuses refcount blocks that can't be relied on: whoever looks for free clusters would never find an end, or take

@@ -47,8 +47,9 @@ public struct Qcow2File: Sendable {
                 ? header.data(of: HeaderExtension.externalDataFile).map { String(decoding: $0, as: UTF8.self) } : nil,
             hasExternalDataFile: layout.hasExternalDataFile)
         warnings =
-            header.header.incompatibleFeatures.contains(.corrupt)
-            ? ["\(file.name): the image is marked corrupt; what is read may be wrong"] : []
+            (header.header.incompatibleFeatures.contains(.corrupt)
+                ? ["\(file.name): the image is marked corrupt; what is read may be wrong"] : [])
+            + (Self.warning(ofStaleBitmapsIn: header, path: file.name).map { [$0] } ?? [])
     }
 
     /// Refuses names of other files that would have to be changed to be followed, and could then lead to another file.

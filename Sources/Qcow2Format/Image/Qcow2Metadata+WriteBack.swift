@@ -10,19 +10,11 @@ extension Qcow2Metadata {
     /// Refcounts go first and the header last, each behind what it leads to.
     func writeBack() async throws(BlockError) {
         try await dropUndropped()
-        let dirty = state.withLock { $0.cache.dirtyOffsets() }
-        let blocks = refcountBlockOffsets()
-        let isRefcounts = { (offset: UInt64) in
-            blocks.contains(offset.alignedDown(to: self.geometry.clusterLength))
-        }
-        for offset in dirty.filter(isRefcounts) + dirty.filter({ !isRefcounts($0) }) {
+        try await writeRefcountBlocks()
+        for offset in state.withLock({ $0.cache.dirtyOffsets() }) {
             try await writePiece(at: offset)
         }
-        if state.withLock({ $0.isRefcountTableDirty }) {
-            let (offset, entries) = state.withLock { ($0.header.header.refcountTableOffset, $0.refcountTable) }
-            try await write(entries, at: offset)
-            state.withLock { $0.isRefcountTableDirty = false }
-        }
+        try await writeRefcountTable()
         if state.withLock({ $0.isL1Dirty }) {
             let (offset, entries) = state.withLock { ($0.header.header.l1TableOffset, $0.l1) }
             try await write(entries, at: offset)
@@ -35,6 +27,23 @@ extension Qcow2Metadata {
         }
     }
 
+    /// Writes the changed pieces of refcount blocks, and of nothing else; called with `changes` held.
+    func writeRefcountBlocks() async throws(BlockError) {
+        let blocks = Set(state.withLock { $0.refcountTable }.filter { $0 != 0 })
+        for offset in state.withLock({ $0.cache.dirtyOffsets() })
+        where blocks.contains(offset.alignedDown(to: geometry.clusterLength)) {
+            try await writePiece(at: offset)
+        }
+    }
+
+    /// Writes the refcount table if it has changed; called with `changes` held.
+    func writeRefcountTable() async throws(BlockError) {
+        guard state.withLock({ $0.isRefcountTableDirty }) else { return }
+        let (offset, entries) = state.withLock { ($0.header.header.refcountTableOffset, $0.refcountTable) }
+        try await write(entries, at: offset)
+        state.withLock { $0.isRefcountTableDirty = false }
+    }
+
     private func encodedHeader() throws(BlockError) -> [UInt8] {
         let header = state.withLock { $0.header }
         do throws(Qcow2Error.Problem) {
@@ -42,10 +51,6 @@ extension Qcow2Metadata {
         } catch {
             throw failure(error)
         }
-    }
-
-    private func refcountBlockOffsets() -> Set<UInt64> {
-        Set(state.withLock { $0.refcountTable }.filter { $0 != 0 })
     }
 
     private func writePiece(at offset: UInt64) async throws(BlockError) {

@@ -24,6 +24,9 @@ final class Qcow2Metadata: Sendable {
         var endCluster: UInt64 = 0
         /// Clusters of which a reference could not be dropped yet, because the file failed.
         var undropped: [ClosedRange<UInt64>] = []
+        /// References that are to be dropped once the file no longer leads to their clusters; `nil` while references are
+        /// dropped at once.
+        var held: [ClosedRange<UInt64>]?
         /// First byte behind the compressed data written last, in a cluster that has room for more; 0 for none.
         var compressedEnd: UInt64 = 0
         /// Refcount of the cluster that `compressedEnd` lies in.
@@ -32,6 +35,8 @@ final class Qcow2Metadata: Sendable {
 
     private static let maximumPieceLength = 64 << 10
     private static let pieceCounts = 4...1024
+    /// For images that get much data.
+    static let largeGrowthStep: UInt64 = 64 << 20
 
     let file: any StorageDevice
     let layout: ImageLayout
@@ -40,14 +45,19 @@ final class Qcow2Metadata: Sendable {
     let state: Locked<State>
     /// Bytes of a table that are read and written together.
     let pieceLength: UInt64
+    /// The file grows in steps of this many bytes, because writes inside a file's length pass each other where writes
+    /// that extend it queue. What is left over is cut off at the end.
+    let growthStep: UInt64
 
     var geometry: ClusterGeometry { layout.geometry }
 
     init(
         file: any StorageDevice, layout: ImageLayout, header: HeaderCluster, l1: [UInt64], refcountTable: [UInt64],
-        metadata: MetadataClusters, cacheLength: Int = Qcow2Image.defaultCacheLength
+        metadata: MetadataClusters, cacheLength: Int = Qcow2Image.defaultCacheLength,
+        growthStep: UInt64 = largeGrowthStep
     ) {
         self.file = file
+        self.growthStep = growthStep
         self.layout = layout
         decoder = L2Decoder(
             geometry: layout.geometry, version: layout.version, hasExternalDataFile: layout.hasExternalDataFile,

@@ -6,10 +6,6 @@ import SystemPackage
 
 /// Finding room in the image file. Everything here is called with `changes` held.
 extension Qcow2Metadata {
-    /// The file grows in steps of this many bytes, because writes inside a file's length pass each other where writes
-    /// that extend it queue. What is left over is cut off at the end.
-    private static let growthStep: UInt64 = 64 << 20
-
     /// Allocates clusters that follow each other; their refcounts are 1 then.
     ///
     /// - Parameter count: how many are wanted, at least 1.
@@ -44,7 +40,7 @@ extension Qcow2Metadata {
 
     private func extendFile(to needed: UInt64) async throws(BlockError) {
         guard needed > file.length else { return }
-        let rounded = needed.alignedUp(to: Self.growthStep) ?? needed
+        let rounded = needed.alignedUp(to: growthStep) ?? needed
         do {
             try await file.resize(to: rounded)
         } catch {

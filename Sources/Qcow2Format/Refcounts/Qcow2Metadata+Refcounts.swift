@@ -128,8 +128,28 @@ extension Qcow2Metadata {
     ///
     /// - Throws: `BlockError.layer` where a refcount contradicts the use.
     func release(offset: UInt64, length: UInt64) async throws(BlockError) {
-        let last = (offset + length - 1) >> UInt64(geometry.clusterBits)
-        try await drop(offset >> UInt64(geometry.clusterBits)...last) { _ in }
+        let clusters =
+            offset >> UInt64(geometry.clusterBits)...(offset + length - 1) >> UInt64(geometry.clusterBits)
+        let isHeld = state.withLock { state in
+            state.held?.append(clusters)
+            return state.held != nil
+        }
+        if !isHeld { try await drop(clusters) { _ in } }
+    }
+
+    /// Keeps clusters in use from now on although they are let go of, so that none is free, or used anew, while the file
+    /// still leads to it.
+    func holdReleases() {
+        state.withLock { if $0.held == nil { $0.held = [] } }
+    }
+
+    /// Drops the references that were held. The file must no longer lead to their clusters.
+    func dropHeld() async throws(BlockError) {
+        let held = state.withLock { state in
+            defer { state.held = nil }
+            return state.held ?? []
+        }
+        for clusters in held { try await drop(clusters) { _ in } }
     }
 
     /// Drops the references that could not be dropped before.

@@ -6,6 +6,11 @@ enum BackupHelp {
         TARGET is a plain qcow2 image (or raw, with -O raw) that every QEMU opens. It appears under its name only when \
         it is complete and on stable storage; until then it is TARGET.partial. SOURCE is only read.
 
+        OTHER COMMANDS:
+          qcowbackup bitmap
+              list, add, remove, clear, enable, disable and merge the persistent
+              dirty bitmaps of a qcow2 image (qcowbackup help bitmap)
+
         EXAMPLES:
           qcowbackup disk.qcow2 backup.qcow2
               the whole disk, with all that its backing files hold

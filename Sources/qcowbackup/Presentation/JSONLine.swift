@@ -2,6 +2,7 @@
 
 import BackupService
 import FoundationEssentials
+import Qcow2Format
 
 /// The objects that the program prints for other programs, one to a line, keys in alphabetical order.
 enum JSONLine {
@@ -66,6 +67,22 @@ enum JSONLine {
         }
     }
 
+    struct Bitmaps: Encodable {
+        struct Bitmap: Encodable {
+            let name: String
+            let granularity: UInt64
+            /// As qemu-img names them.
+            let flags: [String]
+            let recording: Bool
+            let inconsistent: Bool
+            /// Bytes that are dirty.
+            let count: UInt64?
+        }
+
+        let image: String
+        let bitmaps: [Bitmap]
+    }
+
     static func progress(_ report: ProgressReport) -> String {
         encode(
             Progress(
@@ -96,6 +113,17 @@ enum JSONLine {
                 targetLength: summary.targetLength,
                 compressionRatio: isCompressed ? summary.compressionRatio.map(thousandths) : nil,
                 seconds: thousandths(summary.seconds), rate: summary.bytesPerSecond))
+    }
+
+    static func bitmaps(_ report: BitmapReport) -> String {
+        let bitmaps = report.bitmaps.map { bitmap in
+            Bitmaps.Bitmap(
+                name: bitmap.name, granularity: bitmap.granularity,
+                flags: (bitmap.defect == .inconsistent ? ["in-use"] : []) + (bitmap.isRecording ? ["auto"] : []),
+                recording: bitmap.isRecording && bitmap.defect == nil, inconsistent: bitmap.defect != nil,
+                count: bitmap.dirtyLength)
+        }
+        return encode(Bitmaps(image: report.image, bitmaps: bitmaps))
     }
 
     /// Rounds to three decimals. JSON has no infinity and no NaN; they become zero.

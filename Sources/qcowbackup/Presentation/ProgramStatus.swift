@@ -31,7 +31,7 @@ struct ProgramStatus: Equatable {
         case .usage: self = .usage
         case .locked: self = .locked
         case .cancelled: self = signal.map(Self.signal) ?? .failed
-        case .notFound, .exists, .permission, .noSpace, .corrupt, .unsupported, .io: self = .failed
+        case .notFound, .exists, .permission, .noSpace, .inconsistent, .corrupt, .unsupported, .io: self = .failed
         }
     }
 }

@@ -13,6 +13,7 @@ struct ImageInfo: Decodable {
         var extendedL2: Bool?
         var lazyRefcounts: Bool?
         var dataFile: String?
+        var bitmaps: [Bitmap]?
 
         private enum CodingKeys: String, CodingKey {
             case compat
@@ -21,7 +22,14 @@ struct ImageInfo: Decodable {
             case extendedL2 = "extended-l2"
             case lazyRefcounts = "lazy-refcounts"
             case dataFile = "data-file"
+            case bitmaps
         }
+    }
+
+    struct Bitmap: Decodable, Equatable {
+        var name: String
+        var granularity: UInt64
+        var flags: [String]
     }
 
     /// In bytes.

@@ -10,7 +10,7 @@ import Testing
 @Suite struct ProgramStatusTests {
     private static let rows: [ServiceError.Code: Int32] = [
         .usage: 2, .locked: 11, .notFound: 1, .exists: 1, .permission: 1, .noSpace: 1, .corrupt: 1, .unsupported: 1,
-        .cancelled: 1, .io: 1,
+        .cancelled: 1, .io: 1, .inconsistent: 1,
     ]
 
     @Test(arguments: ServiceError.Code.allCases)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupService
+import Qcow2Format
 import Testing
 
 @testable import qcowbackup
@@ -105,5 +106,41 @@ import Testing
 
     @Test func printableKeepsLettersOfAllScripts() {
         #expect(printable("Größe 字 🙂 a\tb\u{7f}") == #"Größe 字 🙂 a\tb\u{7F}"#)
+    }
+}
+
+/// Lists of bitmaps.
+@Suite struct BitmapReportTests {
+    private static let report = BitmapReport(
+        image: "a\n",
+        bitmaps: [
+            .init(name: "nightly", granularity: 65536, isRecording: true, dirtyLength: 3 << 29),
+            .init(name: "a\u{1b}[2J", granularity: 512, isRecording: false, dirtyLength: 0),
+            .init(name: "x", granularity: 1 << 31, isRecording: true, defect: .inconsistent),
+            .init(name: "y", granularity: 4096, isRecording: false, defect: .unknownExtraData),
+        ])
+
+    @Test func forPeople() {
+        #expect(
+            BitmapTable(report: Self.report).description == """
+                NAME        GRANULARITY  STATE                          DIRTY
+                nightly     64 KiB       recording                      1.5 GiB
+                a\\u{1B}[2J  512 B        disabled                       0 B
+                x           2 GiB        inconsistent (in use)          -
+                y           4 KiB        unusable (unknown extra data)  -
+
+                """)
+        #expect(BitmapTable(report: BitmapReport(image: "a", bitmaps: [])).description == "")
+    }
+
+    @Test func forPrograms() {
+        #expect(
+            JSONLine.bitmaps(Self.report) == """
+                {"bitmaps":[{"count":1610612736,"flags":["auto"],"granularity":65536,"inconsistent":false,\
+                "name":"nightly","recording":true},{"count":0,"flags":[],"granularity":512,"inconsistent":false,\
+                "name":"a\\u001b[2J","recording":false},{"flags":["in-use","auto"],"granularity":2147483648,\
+                "inconsistent":true,"name":"x","recording":false},{"flags":[],"granularity":4096,"inconsistent":true,\
+                "name":"y","recording":false}],"image":"a\\n"}
+                """)
     }
 }

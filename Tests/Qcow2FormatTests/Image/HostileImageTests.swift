@@ -2,6 +2,7 @@
 
 import BinaryCoding
 import BlockIO
+import DirtyBitmaps
 import FormatTestSupport
 import Qcow2Format
 import SystemPackage
@@ -81,6 +82,7 @@ import Testing
     static func exercise(_ bytes: [UInt8], _ random: inout SeededRandom) async {
         await read(bytes, snapshot: nil)
         await read(bytes, snapshot: "1")
+        await exerciseBitmaps(bytes, &random)
         do throws(BlockError) {
             let device = MemoryDevice(bytes: bytes)
             let data = MemoryDevice(length: 1 << 20)
@@ -102,6 +104,42 @@ import Testing
             try await image.close()
         } catch {
             _ = "\(error)"
+        }
+    }
+
+    /// Reads all bitmaps, and changes them in all ways.
+    private static func exerciseBitmaps(_ bytes: [UInt8], _ random: inout SeededRandom) async {
+        do throws(BlockError) {
+            let bitmaps = try await Qcow2File(MemoryDevice(bytes: bytes)).openBitmaps()
+            for bitmap in bitmaps.list { _ = try? await bitmaps.load(bitmap.name).dirtyLength }
+        } catch {
+            _ = "\(error) \(error.errno)"
+        }
+        let device = MemoryDevice(bytes: bytes)
+        do throws(BlockError) {
+            let bitmaps = try await Qcow2File(device).openBitmaps(forWriting: true)
+            let names = bitmaps.list.map(\.name) + ["none"]
+            for _ in 0..<4 {
+                let name = names.randomElement(using: &random)!
+                let change: BitmapChange =
+                    switch Int.random(in: 0..<6, using: &random) {
+                    case 0: .add(name: "new", granularity: nil, isRecording: true)
+                    case 1: .remove(name: name)
+                    case 2: .clear(name: name)
+                    case 3: .setRecording(name: name, false)
+                    case 4: .markInUse(name: name)
+                    default: .merge(sources: [names.randomElement(using: &random)!], into: name)
+                    }
+                // What is refused changes nothing; what isn't can be read back.
+                try? await bitmaps.apply([change])
+            }
+            let after = bitmaps.list
+            try await bitmaps.close()
+            if !bitmaps.isUncertain {
+                #expect(try! await Qcow2File(device).openBitmaps().list == after)
+            }
+        } catch {
+            _ = "\(error) \(error.errno)"
         }
     }
 

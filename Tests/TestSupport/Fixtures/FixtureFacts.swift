@@ -56,9 +56,11 @@ public struct FixtureFacts: Codable, Sendable, Equatable {
     public var check: Check?
     /// `nil` where the image must be accepted.
     public var error: Refusal?
+    /// What listing the image's bitmaps says, where they are damaged; the disk itself can be read.
+    public var bitmaps: Refusal?
 
     private enum CodingKeys: String, CodingKey {
-        case description, commands, file, format, arguments, map, sha256, check, error
+        case description, commands, file, format, arguments, map, sha256, check, error, bitmaps
         case virtualSize = "virtual-size"
         case clusterSize = "cluster-size"
     }

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+public import BlockIO
+public import DirtyBitmaps
+
+/// The persistent dirty bitmaps of an image file.
+///
+/// Bitmaps are never changed where they are. New bits, tables and a new directory go to clusters that were free; once all
+/// that and the refcounts are durable, the header is made to lead to the new directory, in one sector; then the old
+/// clusters are given back. So a crash at any moment leaves every bitmap as it was or as it was to become, and clusters
+/// that nothing leads to at worst.
+public final class PersistentBitmaps: Sendable {
+    struct State {
+        var entries: [BitmapDirectoryEntry]
+        /// Where the directory is; `nil` where there is none.
+        var location: BitmapsExtension?
+        var warnings: [String] = []
+        /// Names of the bitmaps that were marked in use here, and not by someone who crashed.
+        var marked: Set<[UInt8]> = []
+        /// Why nothing can be changed any more.
+        var isBroken = false
+    }
+
+    /// Reads directories, tables and bits.
+    let reader: BitmapReader
+    /// `nil` where the image is open for reading.
+    let metadata: Qcow2Metadata?
+    /// Bytes that the file had when it was opened.
+    let initialFileLength: UInt64
+    let state: Locked<State>
+
+    init(reader: BitmapReader, metadata: Qcow2Metadata?, state: State) {
+        self.reader = reader
+        self.metadata = metadata
+        initialFileLength = reader.file.length
+        self.state = Locked(state)
+    }
+
+    /// All bitmaps, in the order of the directory.
+    public var list: [PersistentBitmap] {
+        state.withLock { $0.entries }.map(PersistentBitmap.init)
+    }
+
+    /// The bitmap of a name; `nil` where there is none.
+    public subscript(name: String) -> PersistentBitmap? {
+        let entries = state.withLock { $0.entries }
+        return Self.index(of: name, in: entries).map { PersistentBitmap(entries[$0]) }
+    }
+
+    /// What the user should know, one line each: clusters that leaked.
+    public var warnings: [String] { state.withLock { $0.warnings } }
+
+    /// Loads the bits of a bitmap.
+    ///
+    /// - Throws: `BlockError.layer` with a `Qcow2Error`: there is no such bitmap, it has a defect, its table breaks the
+    ///   format.
+    public func load(_ name: String) async throws(BlockError) -> DirtyBitmap {
+        let entries = state.withLock { $0.entries }
+        return try await reader.load(entries[try index(of: name, in: entries)])
+    }
+
+    func index(of name: String, in entries: [BitmapDirectoryEntry]) throws(BlockError) -> Int {
+        guard let index = Self.index(of: name, in: entries) else {
+            throw reader.failure(.bitmapNotFound(name, available: entries.map(\.name)))
+        }
+        return index
+    }
+
+    /// Compares names byte by byte, since what looks alike to a person may be two names; and as they are listed, where
+    /// that leaves no doubt.
+    static func index(of name: String, in entries: [BitmapDirectoryEntry]) -> Int? {
+        if let index = entries.firstIndex(where: { $0.nameBytes.elementsEqual(name.utf8) }) { return index }
+        let listed = entries.indices.filter { entries[$0].name.utf8.elementsEqual(name.utf8) }
+        return listed.count == 1 ? listed[0] : nil
+    }
+
+    /// Gives back what the file was given and did not need. Nothing may be changed afterwards.
+    public func close() async throws(BlockError) {
+        guard let metadata else { return }
+        try await metadata.changes.withLock { () async throws(BlockError) in
+            try await metadata.trim(to: initialFileLength)
+        }
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+import BlockIO
+
+/// Bringing changes to a file that others rely on, in an order that a crash can cut off anywhere: it leaks at worst.
+/// Everything here is called with `changes` held.
+extension Qcow2Metadata {
+    /// Makes all refcounts durable before anything relies on them: blocks, then the table that leads to them, then the
+    /// header that leads to the table.
+    func settleRefcounts() async throws(BlockError) {
+        try await dropUndropped()
+        try await writeRefcountBlocks()
+        let (isTableDirty, isHeaderDirty) = state.withLock { ($0.isRefcountTableDirty, $0.isHeaderDirty) }
+        if isTableDirty {
+            try await file.flush()
+            try await writeRefcountTable()
+        }
+        guard isHeaderDirty else { return }
+        if isTableDirty { try await file.flush() }
+        try await commit(state.withLock { $0.header })
+    }
+
+    /// Makes a header durable, and the image's.
+    ///
+    /// Where that fails, nobody knows which of the two is on the disk.
+    func commit(_ header: HeaderCluster) async throws(BlockError) {
+        var header = header
+        let bytes = try encode(&header)
+        var old = [UInt8](repeating: 0, count: bytes.count)
+        var span = old.mutableSpan
+        var target = span.mutableBytes
+        // The tables lie behind the first cluster, so the file holds all of it.
+        try await file.read(at: 0, into: &target)
+        for step in HeaderSectors.steps(from: old, to: bytes) {
+            try await file.write(at: UInt64(step.offset), from: step.bytes.span.bytes)
+            try await file.flush()
+        }
+        state.withLock { state in
+            state.header = header
+            state.isHeaderDirty = false
+        }
+    }
+
+    /// The header of the image with other bitmaps.
+    ///
+    /// - Parameter bitmaps: `nil` for none.
+    /// - Throws: `BlockError.layer` where the first cluster has no room for it.
+    func header(leadingTo bitmaps: BitmapsExtension?) throws(BlockError) -> HeaderCluster {
+        var header = state.withLock { $0.header }
+        header.setBitmaps(bitmaps?.encoded())
+        _ = try encode(&header)
+        return header
+    }
+
+    /// Encodes a header. Where the cluster is too small for everything, the names of the features go, which are for
+    /// readers that don't know them.
+    private func encode(_ header: inout HeaderCluster) throws(BlockError) -> [UInt8] {
+        do throws(Qcow2Error.Problem) {
+            if let bytes = try? header.encoded() { return bytes }
+            header.extensions.removeAll { $0.type == HeaderExtension.featureNameTable }
+            return try header.encoded()
+        } catch {
+            throw failure(error)
+        }
+    }
+}
