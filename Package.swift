@@ -85,7 +85,10 @@ let package = Package(
                 "BinaryCoding", "BlockIO", "CZlib", "CZstd", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format",
                 "TestSupport", system,
             ]),
-        tests("BackupCoreTests", ["BackupCore", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
+        // The formats for one suite alone: jobs from and to real files.
+        tests(
+            "BackupCoreTests",
+            ["BackupCore", "BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
         tests(
             "BackupServiceTests",
             ["BackupCore", "BackupService", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),

@@ -11,7 +11,7 @@ import Testing
 ///
 /// 16 clusters, of which the bitmap has 0 to 3 dirty and the top layer holds 0 to 5. While cluster 0 is copied, the guest
 /// writes cluster 10; a job that does not succeed ends after cluster 0.
-@Suite(.timeLimit(.minutes(1))) struct BitmapModeTests {
+@Suite(.timeLimit(.minutes(10))) struct BitmapModeTests {
     enum Ending: Sendable, CaseIterable {
         case success, cancelled, failed, neverStarted
     }

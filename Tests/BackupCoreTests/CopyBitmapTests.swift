@@ -7,7 +7,7 @@ import Testing
 @testable import BackupCore
 
 /// What a job owes its target when it starts, by sync mode, and what the scan of the top layer leaves of it.
-@Suite(.timeLimit(.minutes(1))) struct CopyBitmapTests {
+@Suite(.timeLimit(.minutes(10))) struct CopyBitmapTests {
     static let clusters: UInt64 = 8
     /// The top layer holds a part of cluster 2 and all of cluster 5, as zeroes.
     static let layout = [

@@ -9,7 +9,7 @@ import Testing
 
 /// A target that shows its source where nothing was copied yet: whoever reads it sees the point in time, whatever the
 /// guest writes meanwhile.
-@Suite(.timeLimit(.minutes(1))) struct FleecingTests {
+@Suite(.timeLimit(.minutes(10))) struct FleecingTests {
     static let length = 4 * 65536
 
     private static func isSeven(_ buffer: borrowing AlignedBuffer, _ count: Int) -> Bool {

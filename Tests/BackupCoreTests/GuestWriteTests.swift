@@ -9,7 +9,7 @@ import Testing
 
 /// While a guest writes, the target gets what the disk held when the job started; a guest's request that can't be copied
 /// first fails and changes nothing.
-@Suite(.timeLimit(.minutes(2))) struct GuestWriteTests {
+@Suite(.timeLimit(.minutes(10))) struct GuestWriteTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var sync: SyncMode
         var compress: Bool

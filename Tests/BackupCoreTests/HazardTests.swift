@@ -4,12 +4,13 @@ import TestSupport
 import BlockIO
 import DirtyBitmaps
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import BackupCore
 
 /// Mistakes that a backup job is known to make, and that this one does not: one test for each.
-@Suite(.timeLimit(.minutes(1))) struct HazardTests {
+@Suite(.timeLimit(.minutes(10))) struct HazardTests {
     private static func run(
         _ source: any BlockDevice, _ target: any BlockDevice, _ configuration: BackupJob.Configuration
     ) async throws -> BackupJob {

@@ -7,7 +7,7 @@ import Testing
 @testable import BackupCore
 
 /// Pauses and drains add up, are honoured at the next step, and are told in order; so are errors and endings.
-@Suite(.timeLimit(.minutes(1))) struct PauseTests {
+@Suite(.timeLimit(.minutes(10))) struct PauseTests {
     static func job(
         _ configuration: BackupJob.Configuration = .init(), clusters: Int = 8, clock: any JobClock = SystemJobClock(),
         onWrite: (@Sendable (Int) -> Void)? = nil

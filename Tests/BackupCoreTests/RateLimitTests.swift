@@ -6,7 +6,7 @@ import Testing
 @testable import BackupCore
 
 /// Work is let in up to a slice's quota; more than that is waited for.
-@Suite(.timeLimit(.minutes(1))) struct RateLimitTests {
+@Suite(.timeLimit(.minutes(10))) struct RateLimitTests {
     @Test func noLimitNeverWaits() {
         var limit = RateLimit(speed: 0)
         limit.charge(.max)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
-import DirtyBitmaps
-import Foundation
+import TestSupport
 import Testing
 
 @testable import BackupCore
@@ -12,8 +11,7 @@ import Testing
 ///
 /// Each schedule is made by a seed and runs step by step on one thread, so that a seed that fails fails again.
 @Suite struct ScheduleModelTests {
-    static let isHeavy = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"
-    static let batches = isHeavy ? 160 : 16
+    static let batches = isHeavyRun ? 80 : 16
     static let schedulesInBatch: UInt64 = 128
 
     @Test(arguments: 0..<batches)

@@ -8,7 +8,7 @@ import Testing
 @testable import BackupCore
 
 /// A transaction is done as a whole, at one point in time, or leaves everything as it was; grouped jobs end alike.
-@Suite(.timeLimit(.minutes(1))) struct TransactionTests {
+@Suite(.timeLimit(.minutes(10))) struct TransactionTests {
     static let length = 8 * 65536
 
     /// One disk with a bitmap `b` of which clusters 0 and 1 are dirty, and where it is backed up to.

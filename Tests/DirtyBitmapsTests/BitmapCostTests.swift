@@ -3,8 +3,8 @@
 import DirtyBitmaps
 import Testing
 
-/// What bitmaps of very large disks cost. Times are bounds with a wide margin, for a debug build on a busy machine.
-@Suite(.timeLimit(.minutes(2))) struct BitmapCostTests {
+/// What bitmaps of very large disks cost. Times are the least of many, since the machine may be busy.
+@Suite(.timeLimit(.minutes(10))) struct BitmapCostTests {
     /// 64 TiB.
     static let length: UInt64 = 1 << 46
     static let granularity: UInt64 = 65536
@@ -29,10 +29,14 @@ import Testing
         #expect(bitmap.dirtyGranules == Self.length / Self.page)
         #expect(bitmap.memoryUse >= Self.bytesOfBits && bitmap.memoryUse < Self.bytesOfBits * 105 / 100)
         // A copy shares all of it, and a change copies one page and the way to it.
-        var copy = bitmap
         let clock = ContinuousClock()
-        let time = clock.measure { copy.set(Self.granularity * 5..<Self.granularity * 5 + 1) }
-        #expect(time < .milliseconds(20) && copy.dirtyGranules == bitmap.dirtyGranules + 1)
+        let times = (0..<50).map { _ in
+            var copy = bitmap
+            let time = clock.measure { copy.set(Self.granularity * 5..<Self.granularity * 5 + 1) }
+            #expect(copy.dirtyGranules == bitmap.dirtyGranules + 1)
+            return time
+        }
+        #expect(times.min()! < .milliseconds(5))
         bitmap.resetAll()
         #expect(bitmap.memoryUse == 0)
     }
@@ -44,19 +48,25 @@ import Testing
         #expect(times.min()! < .microseconds(100))
     }
 
-    /// A single owner changes its bits in place: a million changes don't copy a million pages.
+    /// A single owner changes its bits in place, without copying the page.
     @Test func changesAreMadeInPlace() throws {
         var bitmap = try DirtyBitmap(length: Self.length, granularity: Self.granularity)
+        bitmap.set(0..<1)
         let clock = ContinuousClock()
-        let time = clock.measure {
-            for index in 0..<100_000 as Range<UInt64> {
+        func leastTime(keepingCopies: Bool) -> Duration {
+            var copies: [DirtyBitmap] = []
+            let times = (1..<500 as Range<UInt64>).map { index in
+                if keepingCopies { copies.append(bitmap) }
                 let start = index &* 2 &* Self.granularity
-                bitmap.set(start..<start + 1)
+                return clock.measure { bitmap.set(start..<start + 1) }
             }
+            bitmap.reset(1..<Self.length)
+            return times.min()!
         }
-        #expect(bitmap.dirtyGranules == 100_000)
-        // Copying 4 KiB each time would take 400 MB of copies and several seconds.
-        #expect(time < .seconds(2))
+        let copying = leastTime(keepingCopies: true)
+        let inPlace = leastTime(keepingCopies: false)
+        #expect(inPlace < copying)
+        #expect(bitmap.dirtyGranules == 1)
     }
 
     @Test func changesToACopyStayThere() throws {

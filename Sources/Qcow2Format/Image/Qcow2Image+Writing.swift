@@ -25,7 +25,7 @@ extension Qcow2Image {
     }
 
     /// Where a part of a write goes: clusters that follow each other on the disk and in the file.
-    private struct Placement {
+    struct Placement {
         /// The part's first byte in the file.
         let host: HostOffset
         /// Bytes of the part.
@@ -70,7 +70,7 @@ extension Qcow2Image {
     /// - Parameters:
     ///   - range: guest bytes, possibly none.
     ///   - host: where the guest byte `anchor` goes.
-    private func fill(_ range: Range<UInt64>, placed host: HostOffset, of anchor: UInt64) async throws(BlockError) {
+    func fill(_ range: Range<UInt64>, placed host: HostOffset, of anchor: UInt64) async throws(BlockError) {
         // A data file is as long as the disk; a cluster of the image file is whole.
         let range = dataFile == nil ? range : range.clamped(to: 0..<length)
         guard !range.isEmpty else { return }
@@ -89,7 +89,7 @@ extension Qcow2Image {
         try await storage.write(at: host.bytes &+ range.lowerBound &- anchor, from: buffer.bytes)
     }
 
-    private func placeWrite(at start: UInt64, length: UInt64) async throws(BlockError) -> Placement {
+    func placeWrite(at start: UInt64, length: UInt64) async throws(BlockError) -> Placement {
         let table = try await metadata.writableL2Table(of: GuestOffset(start))
         let first = try await metadata.entry(of: GuestOffset(start), in: table)
         let clusterLength = geometry.clusterLength
@@ -193,7 +193,7 @@ extension Qcow2Image {
     }
 
     /// Lets the L2 entries lead to what has been written.
-    private func link(_ place: Placement, at start: UInt64) async throws(BlockError) {
+    func link(_ place: Placement, at start: UInt64) async throws(BlockError) {
         let clusterLength = geometry.clusterLength
         var cluster = start.alignedDown(to: clusterLength)
         let firstHost = place.host.bytes - (start - cluster)
@@ -225,41 +225,8 @@ extension Qcow2Image {
         }
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
-        try checkWrite(at: offset, length: length)
-        let clusterLength = geometry.clusterLength
-        // A last cluster may be cut short by the disk's end.
-        guard offset.isAligned(to: clusterLength),
-            length.isAligned(to: clusterLength) || offset + length == self.length
-        else { throw .unsupported(operation: "copy offload of parts of clusters", device: name) }
-        try await writes.withLock(clusters(at: offset, length: length)) { () async throws(BlockError) in
-            var done: UInt64 = 0
-            while done < length {
-                let start = offset + done
-                let place = try await metadata.changes.withLock { () async throws(BlockError) in
-                    try await placeWrite(at: start, length: length - done)
-                }
-                let from = StorageLocation(device: source.device, offset: source.offset + done)
-                do throws(BlockError) {
-                    try await storage.copyRange(from: from, to: place.host.bytes, length: place.length)
-                    // Behind the disk's end, where a disk that is enlarged later must show zeroes.
-                    try await fill(start + place.length..<place.filled.upperBound, placed: place.host, of: start)
-                } catch {
-                    try await abandon(place)
-                    throw error
-                }
-                if place.needsEntries {
-                    try await metadata.changes.withLock { () async throws(BlockError) in
-                        try await link(place, at: start)
-                    }
-                }
-                done += place.length
-            }
-        }
-    }
-
     /// Gives back clusters that nothing leads to.
-    private func abandon(_ place: Placement) async throws(BlockError) {
+    func abandon(_ place: Placement) async throws(BlockError) {
         guard place.isNew, dataFile == nil else { return }
         try await metadata.changes.withLock { () async throws(BlockError) in
             try await metadata.release(offset: place.host.bytes, length: place.length)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Requests that touch the same bytes never run at the same time, unless all of them share; others do.
-@Suite(.timeLimit(.minutes(2))) struct RangeLockTests {
+@Suite(.timeLimit(.minutes(10))) struct RangeLockTests {
     /// What runs now.
     private struct Running {
         var requests: [Int: (range: Range<UInt64>, isShared: Bool)] = [:]

@@ -41,7 +41,7 @@ import Testing
         try bytes.span.bytes.bigEndian(at: Int(offset))
     }
 
-    @Test(.timeLimit(.minutes(1))) func closes() async throws {
+    @Test(.timeLimit(.minutes(10))) func closes() async throws {
         let device = MemoryDevice(bytes: try await image())
         let before = device.length
         let image = try await Qcow2File(device).open(forWriting: true)

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import CLinux
+import Glibc
+
+extension FileDevice {
+    public func blockStatus(
+        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
+    ) async throws(BlockError) -> BlockExtent {
+        try checkRange(at: offset, length: length)
+        guard kind == .regular else {
+            return data(at: offset, length: length)
+        }
+        // Holes are a hint about storage: where the file system can't tell, everything is data.
+        let start = lseek(descriptor.rawValue, off_t(offset), clinux_SEEK_DATA)
+        if start < 0 {
+            guard errno == ENXIO else { return data(at: offset, length: length) }
+            return BlockExtent(length: length, isAllocated: true, readsAsZero: true)
+        }
+        if UInt64(start) > offset {
+            return BlockExtent(
+                length: min(UInt64(start) - offset, length), isAllocated: true, readsAsZero: true)
+        }
+        let end = lseek(descriptor.rawValue, off_t(offset), clinux_SEEK_HOLE)
+        guard end > 0, UInt64(end) > offset else { return data(at: offset, length: length) }
+        return data(at: offset, length: min(UInt64(end) - offset, length))
+    }
+
+    private func data(at offset: UInt64, length: UInt64) -> BlockExtent {
+        BlockExtent(
+            length: length, isAllocated: true, readsAsZero: false,
+            location: StorageLocation(device: self, offset: offset))
+    }
+}
