@@ -83,6 +83,8 @@ struct CopyState {
     /// What a guest that is about to change `range`, whole clusters, has to do next.
     mutating func takeForGuest(_ range: Range<UInt64>, limit: UInt64) -> GuestStep {
         if let request = inFlight.overlapping(range) { return .wait(request) }
+        // Others no longer ask before they write: what is copied from now on need not be what the disk held.
+        if isClosedToGuests { return .done }
         guard let first = copyBitmap.nextDirty(from: range.lowerBound, limit: range.upperBound) else { return .done }
         // What is in flight the scan can't take out, and no more of it must be copied than is held: cluster by cluster.
         // So is what may be unreadable.
