@@ -57,7 +57,7 @@ import Testing
         ("-x a b", "Unknown option '-x'"),
         ("-f vmdk a b", "The value 'vmdk' is invalid for '-f <format>'. Please provide one of 'raw' and 'qcow2'."),
         ("a b -f", "Missing value for '-f'"),
-        ("--sync=none a b", "--sync=none is not available in this version: offline, use full or top"),
+        ("--sync=none a b", "--sync=none copies what a guest overwrites, and offline there is none: use full or top"),
         ("--sync=incremental a b", "--sync=incremental is not available in this version: use full or top"),
         ("--sync=bitmap a b", "--sync=bitmap is not available in this version: use full or top"),
         ("--sync=all a b", "The value 'all' is invalid for '--sync <mode>'. Please provide one of 'full' and 'top'."),
