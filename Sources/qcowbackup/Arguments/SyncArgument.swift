@@ -25,7 +25,8 @@ enum SyncArgument: String, CaseIterable, ExpressibleByArgument {
         case .full: return .full
         case .top: return .top
         case .none:
-            throw ValidationError("--sync=none copies what a guest overwrites, and offline there is none: use full or top")
+            throw ValidationError(
+                "--sync=none copies what a guest overwrites, and offline there is none: use full or top")
         case .incremental, .bitmap:
             throw ValidationError("--sync=\(rawValue) is not available in this version: use full or top")
         }
