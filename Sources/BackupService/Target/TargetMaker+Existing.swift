@@ -26,7 +26,6 @@ extension TargetMaker {
         guard request.targetFormat == .qcow2 else { return try await reuseRaw(file) }
         let head = HeadLastDevice(file)
         let image = try await openHeader(head)
-        image.warnings.forEach(warn)
         try check(image)
         let opener = DiskOpener(backingFormat: request.backingFormat)
         let backing: OpenedDisk?
@@ -46,6 +45,8 @@ extension TargetMaker {
         } catch {
             throw ServiceError(error)
         }
+        // Behind what refuses an image: then that is all there is to say.
+        image.warnings.forEach(warn)
         if sync == .top { try await checkOverlay(disk, over: backing) }
         do throws(BlockError) {
             // Nothing has been changed so far.
