@@ -14,7 +14,7 @@ extension ServiceError {
     /// What a failed request to the target, or to a file of its, means for the user.
     static func ofTarget(_ error: BlockError) -> ServiceError {
         let cause = ServiceError(error)
-        guard cause.code == .locked else { return cause }
+        guard case .locked = error, cause.code == .locked else { return cause }
         return ServiceError(
             .locked, cause.message, advice: "another program has it open: choose another target, or let that end first")
     }
@@ -79,6 +79,7 @@ extension ServiceError {
         case .permissionDenied, .notPermitted, .readOnlyFileSystem: .permission
         case .noSpace, .fileTooLarge, .diskQuotaExceeded: .noSpace
         case .fileExists: .exists
+        case .resourceBusy: .locked
         default: .io
         }
     }
@@ -101,6 +102,8 @@ extension ServiceError {
                 + "-U reads it as it is, possibly torn"
         case .system(let failure) where failure.errno == .noSpace || failure.errno == .diskQuotaExceeded:
             return "make room, or choose another place"
+        case .system(let failure) where failure.errno == .resourceBusy:
+            return "it is mounted, or part of a volume or an array: take it out of use first"
         case .system(let failure) where failure.errno == .fileTooLarge:
             return "the file system or a limit allows no file of this size"
         case .system(let failure) where failure.errno == .noSuchFileOrDirectory:

@@ -76,6 +76,19 @@ import Testing
         return (job, guest, target)
     }
 
+    /// What was written between a job's creation and its start is part of its point in time, and copied.
+    @Test(arguments: rows)
+    func writesBeforeTheStartAreCopied(_ row: Row) async throws {
+        let workers = WorkerThreads(count: 1)
+        defer { workers.stop() }
+        let (job, guest, target) = try await Self.make(row, granularity: 65536) { _, _ in }
+        try await guest.write(at: 12 * 65536, from: Self.data.span.bytes)
+        try await job.run(on: workers)
+        #expect(target.bytes[12 * 65536] == 9)
+        let kept: [Range<UInt64>] = [0..<4 * 65536, 12 * 65536..<13 * 65536]
+        #expect(Self.dirty(guest) == (row.mode == .never ? kept : []))
+    }
+
     static func dirty(_ guest: GuestDevice) -> [Range<UInt64>] {
         guest.withBitmaps { $0.find("b")!.bits.dirtyRanges() }
     }
@@ -157,18 +170,6 @@ import Testing
         let expected = (ending == .success ? row.success : row.failure).filter { $0 != 10 }
         #expect(Self.dirty(guest) == Self.ranges(expected))
         #expect(guest.withBitmaps { !$0.infos[0].isRecording && !$0.infos[0].isBusy })
-    }
-
-    /// What a guest writes between the making of a job and its start belongs to its point in time.
-    @Test func writesBeforeTheStartAreCopied() async throws {
-        let workers = WorkerThreads(count: 1)
-        defer { workers.stop() }
-        let row = Row(sync: .incremental, mode: nil, success: [], failure: [])
-        let (job, guest, target) = try await Self.make(row, granularity: 65536) { _, _ in }
-        try await guest.write(at: 12 * 65536, from: Self.data.span.bytes)
-        try await job.run(on: workers)
-        #expect(target.bytes[12 * 65536] == 9 && target.bytes[11 * 65536] == 0)
-        #expect(Self.dirty(guest) == Self.ranges([12]))
     }
 
     /// While a job waits to be finalised, nothing is decided yet.

@@ -37,7 +37,7 @@ import Testing
                     Issue.record("no job")
                     return
                 }
-                job.goOn(on: executor, threads: 1)
+                job.workInBackground(on: executor, threads: 1)
                 await withTaskGroup(of: Void.self) { group in
                     for guest in 0..<2 as Range<UInt64> {
                         group.addTask { await Self.write(source, seed: seed * 2 + guest) }

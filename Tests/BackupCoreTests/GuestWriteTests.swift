@@ -175,7 +175,8 @@ import Testing
         #expect(target.calls(.write).map(\.range).dropFirst() == [131_072..<196_608, 196_608..<262_144])
         #expect(job.progress.offset == 3 * 65536 && job.progress.length == 4 * 65536)
 
-        try job.checkpoint()
+        try await job.checkpoint()
+        #expect(job.progress.offset == 3 * 65536)
         try await write(guest, at: 65536, count: 512, byte: 3)
         #expect(target.calls(.write).count == 4)
         #expect(target.bytes[65536] == 2)
@@ -183,11 +184,14 @@ import Testing
         await #expect(throws: JobError.self) { try await run.value }
         try await write(guest, at: 0, count: 512, byte: 9)
         #expect(target.calls(.write).count == 4, "the hook is gone")
+        await #expect(throws: JobError.self, "who copies nothing can have no checkpoint") { try await job.checkpoint() }
     }
 
     @Test func checkpointNeedsSyncNone() async throws {
         let (job, _, _) = try await PauseTests.job()
-        #expect(throws: JobError.self, "block checkpoint needs a sync=none backup") { try job.checkpoint() }
+        await #expect(throws: JobError.self, "block checkpoint needs a sync=none backup") {
+            try await job.checkpoint()
+        }
     }
 
     @Test(arguments: [TestDisk.Operation.read, .write])

@@ -254,6 +254,50 @@ import Testing
         #expect(target.bytes == source.bytes)
     }
 
+    /// Neither told nor acted on: the user wants no more of this job.
+    @Test(arguments: [ErrorPolicy.report, .ignore, .stop])
+    func failureAfterCancelIsNoFailure(_ policy: ErrorPolicy) async throws {
+        let workers = WorkerThreads(count: 1)
+        defer { workers.stop() }
+        let clock = ManualClock()
+        var configuration = BackupJob.Configuration()
+        configuration.onTargetError = policy
+        configuration.autoDismiss = false
+        let (job, _, target) = try await Self.job(configuration, clock: clock)
+        target.fail(.write, call: 1, with: .ioError)
+        target.hang(.write, call: 1) { job.cancel() }
+        do {
+            try await job.run(on: workers)
+            Issue.record("the job succeeded")
+        } catch {
+            #expect(error.errno == .canceled)
+        }
+        #expect(!job.isPaused && job.ioStatus == .ok && clock.deadlines.isEmpty)
+        try job.dismiss()
+        #expect(await Self.told(job) == ["created", "running", "aborting", "CANCELLED 0", "concluded", "null"])
+    }
+
+    /// The time between two tries is kept whatever wakes the job meanwhile, and a pause is one all the while.
+    @Test func pauseDoesNotShortenTheDelay() async throws {
+        let workers = WorkerThreads(count: 1)
+        defer { workers.stop() }
+        let clock = ManualClock()
+        var configuration = BackupJob.Configuration()
+        configuration.onTargetError = .ignore
+        let (job, source, target) = try await Self.job(configuration, clock: clock)
+        target.fail(.write, call: 1, with: .ioError)
+        let run = Task { try await job.run(on: workers) }
+        await until { clock.deadlines == [.milliseconds(100)] }
+        try job.pause()
+        await until { job.state == .paused }
+        try job.resume()
+        await until { clock.deadlines == [.milliseconds(100)] }
+        #expect(target.calls(.write).count == 1)
+        clock.advance(to: .milliseconds(100))
+        try await run.value
+        #expect(target.bytes == source.bytes)
+    }
+
     @Test func cancelEndsIgnoring() async throws {
         let workers = WorkerThreads(count: 1)
         defer { workers.stop() }

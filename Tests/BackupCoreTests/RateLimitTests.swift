@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import SystemPackage
 import Testing
 
 @testable import BackupCore
@@ -10,6 +11,14 @@ import Testing
     @Test func noLimitNeverWaits() {
         var limit = RateLimit(speed: 0)
         limit.charge(.max)
+        #expect(limit.nextStart(now: .seconds(1)) == nil)
+    }
+
+    /// What was done before there was a limit is not held against the job afterwards.
+    @Test func aLimitStartsAfresh() {
+        var limit = RateLimit(speed: 0)
+        limit.charge(.max)
+        limit.set(speed: 1000)
         #expect(limit.nextStart(now: .seconds(1)) == nil)
     }
 
@@ -113,6 +122,27 @@ import Testing
         let deadline = clock.deadlines[0]
         try job.setSpeed(1)
         #expect(clock.deadlines == [deadline] && target.calls(.write).count == 1)
+        job.cancel()
+        await #expect(throws: JobError.self) { try await run.value }
+    }
+
+    /// A worker that sleeps for the speed's sake does not keep the job from standing still where another failed.
+    @Test func failureWakesTheSleeper() async throws {
+        let workers = WorkerThreads(count: 2)
+        defer { workers.stop() }
+        let clock = ManualClock()
+        let bytes = [UInt8](repeating: 1, count: 4 * 65536)
+        let target = TestDisk(bytes: [UInt8](repeating: 0, count: bytes.count))
+        target.fail(.write, call: 1, with: .ioError)
+        target.hang(.write, call: 1) { await until { clock.deadlines.count == 1 } }
+        var configuration = BackupJob.Configuration(maxWorkers: 2, maxChunk: 65536)
+        configuration.speed = 65536
+        configuration.onTargetError = .stop
+        let job = try await BackupJob(
+            source: TestDisk(bytes: bytes), target: target, configuration: configuration, clock: clock)
+        let run = Task { try await job.run(on: workers) }
+        await until { job.state == .paused }
+        #expect(job.ioStatus == .failed && clock.now == .zero)
         job.cancel()
         await #expect(throws: JobError.self) { try await run.value }
     }

@@ -70,7 +70,7 @@ import Testing
             await guest.beginDrain()
             let expected = try await disk.bytes(at: 0, count: Self.length)
             try job.begin()
-            job.goOn(on: workers, threads: workers.count)
+            job.workInBackground(on: workers, threads: workers.count)
             guest.endDrain()
             try await job.wait()
             #expect(job.progress.offset == job.progress.length)

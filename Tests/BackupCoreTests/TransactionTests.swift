@@ -264,6 +264,36 @@ import Testing
         #expect(registry.jobs.isEmpty && drives.allSatisfy { !registry.isInUse($0.source) })
     }
 
+    /// A job that is cancelled before its group starts takes the others with it.
+    @Test(arguments: [Transaction.CompletionMode.individual, .grouped], 0..<2)
+    func cancelledBeforeTheStart(_ completion: Transaction.CompletionMode, member: Int) async throws {
+        final class CancelAction: TransactionAction {
+            let backup: BackupAction
+            init(_ backup: BackupAction) { self.backup = backup }
+            var name: String { "cancel" }
+            func prepare(in group: TransactionGroup) async throws(JobError) { backup.job?.cancel() }
+        }
+        let workers = WorkerThreads(count: 2)
+        defer { workers.stop() }
+        let drives = [try await Drive("a"), try await Drive("b")]
+        let registry = JobRegistry()
+        let actions = drives.enumerated().map { $1.backup("job\($0)", registry) }
+        let all: [any TransactionAction] = actions + [CancelAction(actions[member])]
+        try await Transaction(all, completion: completion).perform(on: workers)
+        let jobs = try actions.map { try #require($0.job) }
+        for (index, job) in jobs.enumerated() {
+            let isDone: Bool
+            do { try await job.wait(); isDone = true } catch { isDone = false }
+            #expect(isDone == (index != member && completion == .individual))
+            #expect(drives[index].dirty == (isDone ? [] : [0..<131_072]))
+            if !isDone {
+                #expect(await PauseTests.told(job) == ["created", "aborting", "concluded", "null"])
+                #expect(drives[index].target.calls.isEmpty)
+            }
+        }
+        #expect(registry.jobs.isEmpty && drives.allSatisfy { !registry.isInUse($0.source) })
+    }
+
     @Test func groupedJobsEndTogether() async throws {
         let workers = WorkerThreads(count: 3)
         defer { workers.stop() }

@@ -120,9 +120,15 @@ import Testing
         var keeping = bitmap
         var owed = try DirtyBitmap(length: Self.length, granularity: 131_072)
         owed.set(5 * 65536..<5 * 65536 + 1)
-        keeping.abdicate(keeping: [owed])
+        keeping.abdicate(keeping: owed)
         #expect(keeping.bits.dirtyRanges() == (recording ? [3 * 65536..<6 * 65536] : [late]))
-        for ended in [reclaimed, abdicated, keeping] {
+        var refrozen = bitmap
+        refrozen.refreeze()
+        #expect(refrozen.bits.dirtyRanges() == both && refrozen.isBusy)
+        refrozen.record(5 * 65536..<5 * 65536 + 1)
+        refrozen.abdicate()
+        #expect(refrozen.bits.dirtyRanges() == (recording ? [5 * 65536..<6 * 65536] : []))
+        for ended in [reclaimed, abdicated, keeping, refrozen] {
             #expect(!ended.isBusy && ended.isRecording == recording && ended.name == "b")
         }
     }
@@ -157,18 +163,33 @@ import Testing
         #expect(DirtyBitmap.defaultGranularity(clusterSize: clusterSize) == granularity)
     }
 
-    @Test func restoreUndoesAnything() throws {
+    @Test func anyChangeCanBeTakenBack() throws {
         var bitmaps = NamedBitmaps(length: Self.length)
         try bitmaps.add("b", granularity: 512)
         bitmaps.record(0..<1)
         let before = bitmaps.find("b")
-        try bitmaps.update("b") { (bitmap) throws(DirtyBitmapError) in try bitmap.clear() }
-        bitmaps.restore(before, named: "b")
-        #expect(bitmaps.infos[0].count == 512)
+        try bitmaps.update("b") { (bitmap) throws(DirtyBitmapError) in
+            try bitmap.clear()
+            try bitmap.setRecording(false)
+        }
+        bitmaps.takeBack("b", to: before)
+        #expect(bitmaps.infos[0].count == 512 && bitmaps.infos[0].isRecording)
         try bitmaps.remove("b")
-        bitmaps.restore(before, named: "b")
+        bitmaps.takeBack("b", to: before)
         #expect(bitmaps.infos[0].count == 512)
-        bitmaps.restore(nil, named: "b")
+        bitmaps.takeBack("b", to: nil)
         #expect(bitmaps.infos.isEmpty)
+    }
+
+    /// Who came to rely on a bitmap since it was changed or added still can.
+    @Test func takingBackKeepsTheUsers() throws {
+        var bitmaps = NamedBitmaps(length: Self.length)
+        try bitmaps.add("b", granularity: 512)
+        let before = bitmaps.find("b")
+        try bitmaps.update("b") { (bitmap) throws(DirtyBitmapError) in try bitmap.createSuccessor() }
+        bitmaps.takeBack("b", to: before)
+        bitmaps.takeBack("b", to: nil)
+        #expect(bitmaps.infos.map(\.isBusy) == [true])
+        try bitmaps.update("b") { (bitmap) throws(DirtyBitmapError) in bitmap.reclaim() }
     }
 }

@@ -18,40 +18,46 @@ struct SyncBitmap: Sendable {
         self.name = name
         self.mode = mode
         do throws(DirtyBitmapError) {
-            try update { (bitmap) throws(DirtyBitmapError) in
-                if mode != .never { try bitmap.checkWritable() }
-                try bitmap.createSuccessor()
+            try device.withBitmaps { (bitmaps) throws(DirtyBitmapError) in
+                try bitmaps.update(name) { (bitmap) throws(DirtyBitmapError) in
+                    if mode != .never { try bitmap.checkWritable() }
+                    try bitmap.createSuccessor()
+                }
             }
         } catch {
             throw JobError(error)
         }
     }
 
-    /// Makes dirty in `copyBitmap` what the bitmap says is to be copied: with what was written since it was frozen, as
-    /// the point in time is now.
-    func fill(_ copyBitmap: inout DirtyBitmap) {
-        guard let bitmap = device.withBitmaps({ $0.find(name) }) else { return }
-        copyBitmap.formUnion(bitmap.bits)
-        if let successor = bitmap.successor { copyBitmap.formUnion(successor) }
+    /// Freezes the bitmap again, with what was written since the first time: the point in time is now.
+    ///
+    /// - Returns: what it says is to be copied.
+    func refreeze() -> DirtyBitmap {
+        withFrozen { bitmap in
+            bitmap.refreeze()
+            return bitmap.bits
+        }
     }
 
     /// Ends the freeze as the mode and the outcome say.
     ///
     /// - Parameter owed: what the target lacks of what it should hold. After success that is only what was given up.
     func settle(_ outcome: JobOutcome, owed: [DirtyBitmap]) {
-        do throws(DirtyBitmapError) {
-            try update { bitmap in
-                switch (mode, outcome) {
-                case (.never, _), (_, .neverStarted), (.onSuccess, .failure): bitmap.reclaim()
-                case (.onSuccess, .success), (.always, _): bitmap.abdicate(keeping: owed)
-                }
-            }
-        } catch {
-            preconditionFailure("a frozen bitmap is gone: \(error)")
+        switch (mode, outcome) {
+        case (.never, _), (_, .neverStarted), (.onSuccess, .failure): withFrozen { $0.reclaim() }
+        case (.onSuccess, .success), (.always, _):
+            // Brought to the bitmap's granularity outside the lock, which guests' writes need.
+            var kept = withFrozen { $0.bits.makeEmpty() }
+            for owed in owed { kept.formUnion(owed) }
+            withFrozen { $0.abdicate(keeping: kept) }
         }
     }
 
-    private func update(_ body: (inout NamedBitmap) throws(DirtyBitmapError) -> Void) throws(DirtyBitmapError) {
-        try device.withBitmaps { (bitmaps) throws(DirtyBitmapError) in try bitmaps.update(name, body) }
+    private func withFrozen<Result: Sendable>(_ body: (inout NamedBitmap) -> Result) -> Result {
+        do throws(DirtyBitmapError) {
+            return try device.withBitmaps { (bitmaps) throws(DirtyBitmapError) in try bitmaps.update(name, body) }
+        } catch {
+            preconditionFailure("a frozen bitmap is gone: \(error)")
+        }
     }
 }

@@ -7,6 +7,8 @@ import BlockIO
 extension BlockCopy: WriteHook {
     /// Longest piece in bytes that a guest's request copies at once.
     private static let guestChunk: UInt64 = 1 << 20
+    /// Bytes that the buffers of all guests' requests may take together.
+    static let guestMemoryLimit = 64 << 20
 
     func beforeChange(of range: Range<UInt64>) async throws(BlockError) {
         do {
@@ -26,13 +28,14 @@ extension BlockCopy: WriteHook {
         let limit = chunkLength(atMost: Self.guestChunk)
         guard enterGuest() else { return await waitForOverlapping(start..<end) }
         defer { leaveGuest() }
-        var buffer: AlignedBuffer?
         while let request = await takeForGuest(start..<end, limit: limit) {
             guard let request = await skippingUnallocated(request) else { continue }
-            // Most guest writes find nothing to copy and need no buffer. A chunk has an upper bound, so it fits an Int.
-            var space = buffer.take() ?? AlignedBuffer(count: Int(limit))
-            chargeGuest(try await copy(request, through: &space, holdsOthers: false))
-            buffer = consume space
+            // A guest's piece is no longer than `limit`, which has an upper bound: it fits an Int.
+            let size = Int(max(request.range.upperBound - request.range.lowerBound, clusterSize.bytes))
+            await guestMemory.acquire(size)
+            defer { guestMemory.release(size) }
+            var buffer = AlignedBuffer(count: size)
+            chargeGuest(try await copy(request, through: &buffer, holdsOthers: false))
         }
     }
 
@@ -42,10 +45,12 @@ extension BlockCopy: WriteHook {
     private func skippingUnallocated(_ request: consuming CopyRequest) async -> CopyRequest? {
         guard request.mayBeUnallocated else { return request }
         var scan = AllocationScan(source: source, clusterSize: clusterSize.bytes, from: request.range.lowerBound)
+        var step: AllocationScan.Step?
+        repeat { step = try? await scan.step() } while step == .unknown
         // What is not known to be unallocated is copied.
-        guard let unallocated = try? await scan.next() else { return request }
+        guard case .unallocated(let range) = step else { return request }
         // May reach beyond the request, and holds there too.
-        skip(unallocated, andEnd: request)
+        skip(range, andEnd: request)
         return nil
     }
 }

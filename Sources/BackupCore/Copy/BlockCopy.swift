@@ -22,6 +22,9 @@ final class BlockCopy: Sendable {
     /// Longest single read or plain write in bytes.
     let maximumTransfer: UInt64
 
+    /// Room for the buffers of guests' requests, of which there may be any number at a time.
+    let guestMemory = MemoryBudget(bytes: guestMemoryLimit)
+
     let state: Locked<CopyState>
 
     /// Nothing is owed until the bitmap is filled.

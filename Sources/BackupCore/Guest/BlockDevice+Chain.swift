@@ -3,9 +3,11 @@
 import BlockIO
 
 extension BlockDevice {
-    /// The disk itself, without the wrapper by which guests use it.
+    /// The disk itself, without the wrappers by which guests use it.
     var underlyingDisk: any BlockDevice {
-        (self as? GuestDevice)?.disk ?? self
+        var disk: any BlockDevice = self
+        while let device = disk as? GuestDevice { disk = device.disk }
+        return disk
     }
 
     /// Whether `other` is this disk or shows through it.

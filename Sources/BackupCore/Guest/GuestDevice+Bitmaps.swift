@@ -40,6 +40,16 @@ extension GuestDevice {
     ///
     /// - Throws: `DirtyBitmapError.notFound`, `.busy`, `.inconsistent`, `.readOnly`, `.lengthsDiffer`.
     public func mergeBitmaps(_ sources: [BitmapSource], into name: String) throws(DirtyBitmapError) {
+        let others = try Self.bits(of: sources)
+        try withBitmaps { (bitmaps) throws(DirtyBitmapError) in
+            try bitmaps.update(name) { (bitmap) throws(DirtyBitmapError) in try bitmap.merge(others) }
+        }
+    }
+
+    /// The bits of bitmaps that may be relied on.
+    ///
+    /// - Throws: `DirtyBitmapError.notFound`, `.busy`, `.inconsistent`.
+    static func bits(of sources: [BitmapSource]) throws(DirtyBitmapError) -> [DirtyBitmap] {
         var bits: [DirtyBitmap] = []
         // One device's lock at a time: two merges may go opposite ways.
         for source in sources {
@@ -49,9 +59,6 @@ extension GuestDevice {
             try bitmap.checkUsable()
             bits.append(bitmap.bits)
         }
-        let merged = bits
-        try withBitmaps { (bitmaps) throws(DirtyBitmapError) in
-            try bitmaps.update(name) { (bitmap) throws(DirtyBitmapError) in try bitmap.merge(merged) }
-        }
+        return bits
     }
 }

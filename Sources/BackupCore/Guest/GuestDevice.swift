@@ -22,7 +22,7 @@ public final class GuestDevice: BlockDevice {
 
     // Set at init.
     public let disk: any BlockDevice
-    private let gate = GuestGate()
+    let gate = GuestGate()
     /// What is in flight: shared, but for writes that serialise.
     private let ranges = RangeLock()
     private let bitmaps: Locked<NamedBitmaps>

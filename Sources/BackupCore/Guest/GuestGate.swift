@@ -83,11 +83,24 @@ final class GuestGate: Sendable {
         for drainer in drainers { drainer.resume() }
     }
 
+    /// Holds new requests back until `endDrain`, and returns once nothing is in flight.
     func beginDrain() async {
+        hold()
+        await waitUntilQuiet()
+    }
+
+    /// The first half of a drain: holds new requests back.
+    func hold() {
         state.withLock { state in
             state.drains += 1
             if state.drains == 1 { state.listeners.forEach { $0.beginDrain() } }
         }
+    }
+
+    /// The second half: waits for what came before.
+    func waitUntilQuiet() async {
+        // Listeners first: what they have in hand may lead to requests, and requests may wait for it.
+        for listener in state.withLock({ $0.listeners }) { await listener.waitUntilStill() }
         await withCheckedContinuation { continuation in
             let isQuiet = state.withLock { state in
                 if state.inFlight == 0 { return true }

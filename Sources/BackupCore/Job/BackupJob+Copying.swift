@@ -14,7 +14,7 @@ extension BackupJob {
         await lifecycle.working {
             while !scan.isFinished, await lifecycle.yieldPoint(charging: 0) {
                 do throws(BlockError) {
-                    if let unallocated = try await scan.next() { copy.skip(unallocated) }
+                    if case .unallocated(let range) = try await scan.step() { copy.skip(range) }
                 } catch {
                     lifecycle.fail(.scan(offset: scan.position, underlying: error))
                 }
@@ -55,18 +55,20 @@ extension BackupJob {
         // A chunk has an upper bound, so it fits an Int.
         var buffer = AlignedBuffer(count: Int(plan.chunk))
         while true {
-            let (limit, growth) = plan.bounds(speed: lifecycle.speed)
-            guard await lifecycle.yieldPoint(charging: limit, hasWork: { copy.canTake }) else { return }
-            guard let request = copy.take(limit: limit, growth: growth) else {
-                lifecycle.charge(0, insteadOf: limit)
+            let bounds = plan.bounds(speed: lifecycle.speed)
+            guard await lifecycle.yieldPoint(charging: bounds.charge, hasWork: { copy.canTake }) else { return }
+            guard let request = copy.take(limit: bounds.limit, growth: bounds.growth) else {
+                lifecycle.charge(0, insteadOf: bounds.charge)
                 return
             }
             do {
                 let copied = try await copy.copy(request, through: &buffer)
-                lifecycle.charge(copied, insteadOf: limit)
+                if bounds.isLimited { lifecycle.charge(copied, insteadOf: bounds.charge) }
             } catch {
-                lifecycle.charge(0, insteadOf: limit)
+                lifecycle.charge(0, insteadOf: bounds.charge)
                 failure.withLock { if $0 == nil { $0 = error } }
+                // Those who sleep until there is time for more have nothing to do until this is settled.
+                lifecycle.wakeSleepers()
                 return
             }
         }
@@ -78,16 +80,12 @@ extension BackupJob {
     private func handle(_ failure: CopyError, _ tries: inout SourceTries) async {
         let policy = failure.side == .source ? configuration.onSourceError : configuration.onTargetError
         let action = policy.action(for: failure.errno)
-        lifecycle.tell(.failure(failure, action: action))
-        switch action {
-        case .report: lifecycle.fail(.copy(failure))
-        case .stop: lifecycle.stop(failure.errno == .noSpace ? .noSpace : .failed)
-        case .ignore:
-            if let cluster = tries.giveUp(after: failure) {
-                copy.giveUp(cluster)
-            } else {
-                await lifecycle.sleep(until: lifecycle.clock.now + Self.retryDelay)
-            }
+        lifecycle.act(on: failure, action)
+        guard action == .ignore else { return }
+        if let cluster = tries.giveUp(after: failure) {
+            copy.giveUp(cluster)
+        } else {
+            await lifecycle.working { await lifecycle.rest(until: lifecycle.clock.now + Self.retryDelay) }
         }
     }
 

@@ -18,7 +18,7 @@ extension BackupJob {
     /// - Throws: `JobError.cancelled` for a job that was cancelled before; `.alreadyStarted`.
     public func start(on workers: WorkerThreads) async throws(JobError) {
         try await takePointInTime()
-        goOn(on: workers, threads: workers.count)
+        workInBackground(on: workers, threads: workers.count)
     }
 
     /// Waits until a job that was started is over.
@@ -34,7 +34,7 @@ extension BackupJob {
     }
 
     /// Does the work of a job that has begun, in a task of its own.
-    func goOn(on workers: any TaskExecutor, threads: Int) {
+    func workInBackground(on workers: any TaskExecutor, threads: Int) {
         Task(executorPreference: workers) {
             // Whoever wants to know waits for the end.
             try? await self.work(on: workers, threads: threads)
@@ -49,23 +49,33 @@ extension BackupJob {
 
     /// Takes the point in time. The source must be drained.
     func begin() throws(JobError) {
-        drainedDevices.forEach { $0.add(lifecycle) }
+        listenToDrains()
         do throws(JobError) {
             try lifecycle.start()
         } catch {
-            drainedDevices.forEach { $0.remove(lifecycle) }
+            ignoreDrains()
+            // It may have been cancelled with its group.
+            abandon()
             throw error
         }
         registry.add(self)
-        if configuration.sync == .bitmap || configuration.sync == .incremental, let bitmap {
-            copy.withCopyBitmap { bitmap.fill(&$0) }
+        if let bitmap {
+            let bits = bitmap.refreeze()
+            if configuration.sync == .bitmap || configuration.sync == .incremental {
+                copy.withCopyBitmap { $0.formUnion(bits) }
+            }
         }
         guest?.install(copy)
     }
 
-    /// Devices whose drains make the job stand still.
-    private var drainedDevices: [GuestDevice] {
-        [guest, target as? GuestDevice].compactMap { $0 }
+    private func listenToDrains() {
+        guest?.add(lifecycle)
+        (target as? GuestDevice)?.add(targetDrain)
+    }
+
+    private func ignoreDrains() {
+        (target as? GuestDevice)?.remove(targetDrain)
+        guest?.remove(lifecycle)
     }
 
     private func work(on workers: any TaskExecutor, threads: Int) async throws(JobError) {
@@ -90,7 +100,7 @@ extension BackupJob {
     }
 
     private func endGuestCopies() async {
-        drainedDevices.forEach { $0.remove(lifecycle) }
+        ignoreDrains()
         guard let guest else { return }
         // First, because what is still being copied for one request must not be changed by another.
         await copy.closeToGuests()

@@ -60,12 +60,17 @@ extension BackupJob {
         lifecycle.endDrain()
     }
 
-    /// Makes the next guest write to any cluster be copied first once more. Progress is not touched, and emptying the
-    /// target is the caller's duty.
+    /// Makes the next guest write to any cluster be copied first once more. The source is drained meanwhile, so that this
+    /// is a point in time like the start. What was copied stays counted, and emptying the target is the caller's duty.
     ///
-    /// - Throws: `JobError.checkpointNeedsSyncNone`.
-    public func checkpoint() throws(JobError) {
+    /// - Throws: `JobError.checkpointNeedsSyncNone`; `.checkpointNeedsRun` for a job that copies no more.
+    public func checkpoint() async throws(JobError) {
         guard configuration.sync == .none else { throw .checkpointNeedsSyncNone }
+        await guest?.beginDrain()
+        defer { guest?.endDrain() }
+        guard [.created, .running, .paused].contains(state), lifecycle.mayGoOn else {
+            throw .checkpointNeedsRun(job: id, state: state)
+        }
         copy.withCopyBitmap { $0.setAll() }
     }
 }

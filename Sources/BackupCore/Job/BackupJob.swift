@@ -25,6 +25,7 @@ public final class BackupJob: Sendable {
     let lifecycle: JobLifecycle
     /// The source, where a guest writes to it.
     let guest: GuestDevice?
+    let targetDrain: TargetDrain
     /// Frozen while the job is not settled.
     let bitmap: SyncBitmap?
     let registry: JobRegistry
@@ -60,11 +61,13 @@ public final class BackupJob: Sendable {
         self.registry = registry
         warnings = [parts.clusterSize.warning].compactMap { $0 }
         bitmap = parts.bitmap
-        guest = source as? GuestDevice
+        let guest = source as? GuestDevice
+        self.guest = guest
         let lifecycle = JobLifecycle(
             job: id, configuration: configuration, group: group, clock: clock,
             forget: { registry.forget(id: id) })
         self.lifecycle = lifecycle
+        targetDrain = TargetDrain(lifecycle, source: guest)
         copy = BlockCopy(
             // The disk itself: a read that the hook makes must not wait for the write that caused it.
             source: source.underlyingDisk, target: Self.writable(target, source: source),
@@ -133,11 +136,12 @@ public final class BackupJob: Sendable {
 
     /// Bytes of the disk that the target is still owed: none after success, and all that may be missing otherwise.
     public func owedRanges() -> [Range<UInt64>] {
-        copy.withCopyBitmap { $0.dirtyRanges() }
+        // Listed outside the lock, which guests' writes need.
+        copy.state.withLock { $0.copyBitmap }.dirtyRanges()
     }
 
     /// Bytes of the disk that could not be read, so that the target holds zeroes in their place (`sourceTries`).
     public func unreadableRanges() -> [Range<UInt64>] {
-        copy.state.withLock { $0.unreadable?.dirtyRanges() ?? [] }
+        copy.state.withLock { $0.unreadable }?.dirtyRanges() ?? []
     }
 }

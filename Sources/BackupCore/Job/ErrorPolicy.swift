@@ -25,10 +25,3 @@ public enum ErrorPolicy: String, Sendable, CaseIterable {
         }
     }
 }
-
-/// What a job did about an error. The raw values are QMP's.
-public enum ErrorAction: String, Sendable, CaseIterable {
-    case report
-    case ignore
-    case stop
-}

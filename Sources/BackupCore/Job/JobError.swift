@@ -51,6 +51,8 @@ public enum JobError: Error, Sendable {
     case pausedNeedsForce(job: String)
     /// Only a sync=none backup has checkpoints.
     case checkpointNeedsSyncNone
+    /// It is about to end, or over.
+    case checkpointNeedsRun(job: String, state: JobState)
 
     // Transactions.
     /// A transaction failed because it was told to.
@@ -116,6 +118,8 @@ extension JobError: CustomStringConvertible {
         case .alreadyPaused(let job): "Job '\(job)' is already paused"
         case .notPaused(let job): "Job '\(job)' is not paused"
         case .checkpointNeedsSyncNone: "block checkpoint needs a sync=none backup"
+        case .checkpointNeedsRun(let job, let state):
+            "Job '\(job)' in state '\(state.rawValue)' copies nothing more, and can have no checkpoint"
         case .guestDeviceNeeded(let source):
             "Sync mode 'none' copies what a guest is about to overwrite, and no guest writes to \(source)"
         case .invalidMaxWorkers(let count): "max-workers must be at least 1, not \(count)"

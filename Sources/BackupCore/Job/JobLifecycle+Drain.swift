@@ -11,6 +11,16 @@ extension JobLifecycle: DrainListener {
         }
     }
 
+    func waitUntilStill() async {
+        await withCheckedContinuation { continuation in
+            change { status in
+                if status.isStill { return [continuation] }
+                status.stillWaiters.append(continuation)
+                return []
+            }
+        }
+    }
+
     func endDrain() {
         change { status in
             precondition(status.drains > 0, "no drain to end")

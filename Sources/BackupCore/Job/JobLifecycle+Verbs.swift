@@ -74,15 +74,6 @@ extension JobLifecycle {
             status.move(to: .null)
             return .success([])
         }
-        vanish()
-    }
-
-    /// Pauses for the user to do something about an error. The first one decides what is shown.
-    func stop(_ ioStatus: IOStatus) {
-        change { status in
-            status.isUserPaused = true
-            if status.ioStatus == .ok { status.ioStatus = ioStatus }
-            return status.wakeSleepers()
-        }
+        leave()
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import SystemPackage
 
 /// What those who do the job's work ask.
 extension JobLifecycle {
@@ -13,9 +14,9 @@ extension JobLifecycle {
     func working(_ body: () async -> Void) async {
         status.withLock { $0.workers += 1 }
         await body()
-        status.withLock { status in
+        change { status in
             status.workers -= 1
-            status.pauseIfStill()
+            return status.stoodStill()
         }
     }
 
@@ -37,7 +38,7 @@ extension JobLifecycle {
             }
         }
         // Whoever sleeps until there is time for more need not: there is no more.
-        change { $0.wakeSleepers() }
+        wakeSleepers()
         return false
     }
 
@@ -49,13 +50,43 @@ extension JobLifecycle {
         }
     }
 
+    /// Has those who sleep for the speed limit's sake look again.
+    func wakeSleepers() {
+        change { $0.wakeSleepers() }
+    }
+
+    /// Waits until `deadline` however often it is woken, unless the job is to end. Stands still while the job is paused.
+    func rest(until deadline: Duration) async {
+        while await yieldPoint(charging: 0), clock.now < deadline { await sleep(until: deadline) }
+    }
+
     private func park() async {
         await withCheckedContinuation { continuation in
             change { status in
                 guard status.shouldPause else { return [continuation] }
                 status.parked.append(continuation)
-                status.pauseIfStill()
-                return []
+                return status.stoodStill()
+            }
+        }
+    }
+
+    // MARK: Errors
+
+    /// Records what the job fails with. Only the first counts, and none after it was cancelled.
+    func fail(_ error: JobError) {
+        change { $0.fail(error) }
+    }
+
+    /// Does what a policy says about an error, and tells it. One that comes when the job is to end anyway is of no
+    /// interest to anyone.
+    func act(on failure: CopyError, _ action: ErrorAction) {
+        change { status in
+            guard status.mayGoOn else { return [] }
+            status.tell(.failure(failure, action: action))
+            switch action {
+            case .report: return status.fail(.copy(failure))
+            case .stop: return status.stop(failure.errno == .noSpace ? .noSpace : .failed)
+            case .ignore: return []
             }
         }
     }

@@ -58,7 +58,7 @@ final class JobLifecycle: Sendable {
     }
 
     /// The job is gone, and the last event was told.
-    func vanish() {
+    func leave() {
         forget()
         eventSink.finish()
     }
@@ -70,9 +70,9 @@ final class JobLifecycle: Sendable {
     /// - Throws: `JobError.alreadyStarted`; `.cancelled` for a job that was cancelled before it started.
     func start() throws(JobError) {
         let error: JobError? = status.withLock { status in
-            guard status.state == .created else {
-                return status.isCancelled ? .cancelled : .alreadyStarted(job: job, state: status.state)
-            }
+            // Cancelled with its group, it may still have to be abandoned.
+            if status.isCancelled { return .cancelled }
+            guard status.state == .created else { return .alreadyStarted(job: job, state: status.state) }
             status.move(to: .running)
             if status.shouldPause { status.move(to: .paused) }
             return nil
@@ -80,7 +80,8 @@ final class JobLifecycle: Sendable {
         if let error { throw error }
     }
 
-    /// Ends a job that was not started, as cancelled. There is nothing to ask its user, so it is gone at once.
+    /// Ends a job that was not started, as cancelled, and those that were to end with it. There is nothing to ask its
+    /// user, so it is gone at once.
     ///
     /// - Parameter settle: called before the job is concluded.
     /// - Returns: false where it was started, or is over.
@@ -95,17 +96,10 @@ final class JobLifecycle: Sendable {
         }
         guard isNew else { return false }
         group.remove(self)
+        group.abort()
         settle()
         end(dismiss: true)
         return true
-    }
-
-    /// Records what the job fails with. Only the first counts.
-    func fail(_ error: JobError) {
-        change { status in
-            if status.failure == nil { status.failure = error }
-            return status.wakeAll()
-        }
     }
 
     /// Ends a run, once those that end together with it have done their work: by success, unless one of them failed or
@@ -130,15 +124,15 @@ final class JobLifecycle: Sendable {
     }
 
     private func end(dismiss: Bool) {
-        let enders: [JobStatus.Waiter] = status.withLock { status in
+        let waiters: [JobStatus.Waiter] = status.withLock { status in
             status.move(to: .concluded)
             if dismiss { status.move(to: .null) }
-            defer { status.enders = [] }
-            return status.enders
+            defer { status.endWaiters = [] }
+            return status.endWaiters
         }
         // Before anyone learns of the end, who may then want the id.
-        if dismiss { vanish() }
-        for ender in enders { ender.resume() }
+        if dismiss { leave() }
+        for waiter in waiters { waiter.resume() }
     }
 
     /// Waits until the job is over.
@@ -148,7 +142,7 @@ final class JobLifecycle: Sendable {
         await withCheckedContinuation { continuation in
             change { status in
                 if status.isOver { return [continuation] }
-                status.enders.append(continuation)
+                status.endWaiters.append(continuation)
                 return []
             }
         }

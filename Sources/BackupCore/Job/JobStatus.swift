@@ -42,10 +42,12 @@ struct JobStatus {
     var nextSleeper: UInt64 = 0
     /// Who waits for the decision, the work being done.
     var undecided: [Waiter] = []
+    /// Who waits for the workers to stand still.
+    var stillWaiters: [Waiter] = []
     /// Who waits for the end.
-    var enders: [Waiter] = []
+    var endWaiters: [Waiter] = []
 
-    private let tell: @Sendable (JobEvent) -> Void
+    let tell: @Sendable (JobEvent) -> Void
 
     init(speed: UInt64, tell: @escaping @Sendable (JobEvent) -> Void) {
         limit = RateLimit(speed: speed)
@@ -95,9 +97,33 @@ struct JobStatus {
         return .goOn
     }
 
-    /// Becomes paused once no worker moves.
-    mutating func pauseIfStill() {
-        if state == .running, shouldPause, workers > 0, parked.count == workers { move(to: .paused) }
+    /// Whether no worker moves.
+    var isStill: Bool {
+        parked.count == workers
+    }
+
+    /// Becomes paused, where it should, once no worker moves.
+    ///
+    /// - Returns: who waited for that.
+    mutating func stoodStill() -> [Waiter] {
+        guard isStill else { return [] }
+        if state == .running, shouldPause, workers > 0 { move(to: .paused) }
+        defer { stillWaiters = [] }
+        return stillWaiters
+    }
+
+    /// Records what the job fails with, unless it is to end already.
+    mutating func fail(_ error: JobError) -> [Waiter] {
+        guard mayGoOn else { return [] }
+        failure = error
+        return wakeAll()
+    }
+
+    /// Pauses for the user to do something about an error. The first one decides what is shown.
+    mutating func stop(_ status: IOStatus) -> [Waiter] {
+        isUserPaused = true
+        if ioStatus == .ok { ioStatus = status }
+        return wakeSleepers()
     }
 
     /// Those to wake when the job may go on, or is to look again.

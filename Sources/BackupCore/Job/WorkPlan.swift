@@ -13,7 +13,7 @@ struct WorkPlan {
     /// Memory that the workers' buffers may take together, whatever is asked for.
     private static let maximumBufferMemory: UInt64 = 128 << 20
     /// Longest run of zeroes that is written at once: no buffer limits it, but cancelling waits for it.
-    private static let longestZeroRun: UInt64 = 16 << 30
+    private static let longestZeroRun: UInt64 = 1 << 30
     /// The same where guest writes wait for it too.
     private static let longestLiveZeroRun: UInt64 = 64 << 20
 
@@ -42,11 +42,24 @@ struct WorkPlan {
         max(1, min(workers, remaining.dividedRoundingUp(by: chunk)))
     }
 
+    /// What a worker may take at a time.
+    struct Bounds {
+        let limit: UInt64
+        /// How long it may become over zeroes.
+        let growth: UInt64
+        let isLimited: Bool
+
+        /// What to charge to the speed limit before it is known how much it was.
+        var charge: UInt64 {
+            isLimited ? limit : 0
+        }
+    }
+
     /// What a worker may take next: without a speed limit a chunk, more of it where it is zero; else no more than what a
     /// slice of time lets in, in whole clusters and at least one.
-    func bounds(speed: UInt64) -> (limit: UInt64, growth: UInt64) {
-        guard speed > 0 else { return (chunk, growth) }
-        let quota = RateLimit(speed: speed).quota
-        return (max(clusterSize, min(chunk, quota.alignedDown(to: clusterSize))), 0)
+    func bounds(speed: UInt64) -> Bounds {
+        guard speed > 0 else { return Bounds(limit: chunk, growth: growth, isLimited: false) }
+        let quota = RateLimit(speed: speed).quota.alignedDown(to: clusterSize)
+        return Bounds(limit: max(clusterSize, min(chunk, quota)), growth: 0, isLimited: true)
     }
 }

@@ -17,11 +17,24 @@ struct AllocationScan {
 
     /// Start of the first cluster that is not known about yet.
     private(set) var position: UInt64
+    /// Up to here, from `position` on, nothing is allocated: less than a cluster.
+    private var end: UInt64
+
+    /// What one query told.
+    enum Step: Equatable {
+        /// The top layer doesn't hold these clusters.
+        case unallocated(Range<UInt64>)
+        /// It holds the cluster at hand.
+        case allocated
+        /// Nothing yet about a whole cluster.
+        case unknown
+    }
 
     /// - Parameter position: where to start, a multiple of the cluster size.
     init(source: any BlockDevice, clusterSize: UInt64, from position: UInt64 = 0) {
         self.source = source
         self.position = position
+        end = position
         self.clusterSize = clusterSize
         length = source.length
     }
@@ -30,33 +43,29 @@ struct AllocationScan {
         position >= length
     }
 
-    /// Goes on by a run of clusters, and returns it where the top layer doesn't hold it. Asks the device as often as it
-    /// takes to know about one cluster.
+    /// Asks the device once.
     ///
     /// - Throws: what the device throws; `position` then tells where, and the next call asks again.
-    mutating func next() async throws(BlockError) -> Range<UInt64>? {
-        let start = position
-        var end = start
-        // `end - start` bytes are known to be unallocated.
-        while true {
-            let rest = length - end
-            let extent = try await source.blockStatus(at: end, length: rest, in: .topLayer)
-            // No device answers less than a byte; should one, it must not keep us here for ever.
-            let answered = end + max(1, min(extent.length, rest))
-            if extent.isAllocated {
-                position = min(answered.alignedUp(to: clusterSize) ?? length, length)
-                // What was gathered before is less than a cluster, and in the same cluster as the allocated byte.
-                return nil
-            }
-            end = answered
-            if end == length {
-                position = length
-                return start..<length
-            }
-            if end - start >= clusterSize {
-                position = end.alignedDown(to: clusterSize)
-                return start..<position
-            }
+    mutating func step() async throws(BlockError) -> Step {
+        let rest = length - end
+        let extent = try await source.blockStatus(at: end, length: rest, in: .topLayer)
+        // No device answers less than a byte; should one, it must not keep us here for ever.
+        let answered = end + max(1, min(extent.length, rest))
+        if extent.isAllocated {
+            // What was gathered before is less than a cluster, and in the same cluster as the allocated byte.
+            move(to: min(answered.alignedUp(to: clusterSize) ?? length, length))
+            return .allocated
         }
+        end = answered
+        let known = end == length ? length : end.alignedDown(to: clusterSize)
+        guard known > position else { return .unknown }
+        let unallocated = position..<known
+        move(to: known)
+        return .unallocated(unallocated)
+    }
+
+    private mutating func move(to position: UInt64) {
+        self.position = position
+        end = position
     }
 }

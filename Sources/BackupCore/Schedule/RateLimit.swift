@@ -28,8 +28,9 @@ struct RateLimit {
         self.speed = speed
     }
 
-    /// Adds work that is done, or about to be.
+    /// Adds work that is done, or about to be. What is done without a limit does not count against a later one.
     mutating func charge(_ bytes: UInt64) {
+        guard speed > 0 else { return }
         charged = charged.adding(bytes) ?? .max
     }
 

@@ -44,7 +44,7 @@ public final class BackupAction: TransactionAction, Sendable {
     public func commit(in group: TransactionGroup) {
         do {
             try job?.begin()
-            job?.goOn(on: group.workers, threads: group.threads)
+            job?.workInBackground(on: group.workers, threads: group.threads)
         } catch {
             // Cancelled already, and over.
         }

@@ -55,25 +55,34 @@ public final class BitmapAction: TransactionAction {
     }
 
     private func prepare() async throws(DirtyBitmapError) {
-        earlier = device.withBitmaps { $0.find(bitmap) }
         switch change {
         case .add(let granularity, let isPersistent, let isRecording):
             try await device.addBitmap(
                 bitmap, granularity: granularity, isRecording: isRecording, isPersistent: isPersistent)
-        case .remove:
-            try device.withBitmaps { (bitmaps) throws(DirtyBitmapError) in try bitmaps.remove(bitmap) }
+        case .remove: try change { (bitmaps) throws(DirtyBitmapError) in try bitmaps.remove(bitmap) }
         case .clear: try update { (bitmap) throws(DirtyBitmapError) in try bitmap.clear() }
         case .enable: try update { (bitmap) throws(DirtyBitmapError) in try bitmap.setRecording(true) }
         case .disable: try update { (bitmap) throws(DirtyBitmapError) in try bitmap.setRecording(false) }
-        case .merge(let sources): try device.mergeBitmaps(sources, into: bitmap)
+        case .merge(let sources):
+            let others = try GuestDevice.bits(of: sources)
+            try update { (bitmap) throws(DirtyBitmapError) in try bitmap.merge(others) }
         }
     }
 
     private func update(_ body: (inout NamedBitmap) throws(DirtyBitmapError) -> Void) throws(DirtyBitmapError) {
-        try device.withBitmaps { (bitmaps) throws(DirtyBitmapError) in try bitmaps.update(bitmap, body) }
+        try change { (bitmaps) throws(DirtyBitmapError) in try bitmaps.update(bitmap, body) }
+    }
+
+    /// Changes the bitmap and remembers what it was, in one step.
+    private func change(_ body: (inout NamedBitmaps) throws(DirtyBitmapError) -> Void) throws(DirtyBitmapError) {
+        earlier = try device.withBitmaps { (bitmaps) throws(DirtyBitmapError) in
+            let earlier = bitmaps.find(bitmap)
+            try body(&bitmaps)
+            return earlier
+        }
     }
 
     public func undo() {
-        device.withBitmaps { $0.restore(earlier, named: bitmap) }
+        device.withBitmaps { $0.takeBack(bitmap, to: earlier) }
     }
 }

@@ -16,6 +16,9 @@ struct FIFOQueue<Element> {
         storage.append(element)
     }
 
+    /// The oldest element; `nil` where there is none.
+    var first: Element? { head < storage.count ? storage[head] : nil }
+
     /// Takes the oldest element; `nil` where there is none.
     ///
     /// - Complexity: O(1) on average.

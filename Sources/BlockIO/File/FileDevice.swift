@@ -54,6 +54,8 @@ public final class FileDevice: StorageDevice {
         // Opening a FIFO must not wait for a writer, nor a terminal become ours.
         var flags = O_NONBLOCK | O_NOCTTY | (access == .readOnly ? O_RDONLY : O_RDWR)
         if access == .create { flags |= O_CREAT | O_NOFOLLOW }
+        // Has the kernel refuse a block device that is mounted, or part of something that is.
+        if access == .readWrite, try FileStatus(path: path)?.kind == .blockDevice { flags |= O_EXCL }
         let descriptor: OwnedDescriptor
         do {
             descriptor = try OwnedDescriptor(opening: path, flags: flags, mode: permissions)

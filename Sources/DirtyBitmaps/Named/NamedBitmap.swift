@@ -123,23 +123,37 @@ public struct NamedBitmap: Sendable {
     /// Freezes the bits. From now on writes are recorded apart from them, if they were recorded before.
     ///
     /// - Throws: `DirtyBitmapError.busy`, `.inconsistent`.
-    public mutating func createSuccessor() throws(DirtyBitmapError) {
+    package mutating func createSuccessor() throws(DirtyBitmapError) {
         try checkUsable()
+        successor = bits.makeEmpty()
+    }
+
+    /// Adds what the successor recorded to the bits and goes on being frozen: as if it had been frozen now.
+    package mutating func refreeze() {
+        reclaim()
         successor = bits.makeEmpty()
     }
 
     /// Ends the freeze with what the successor recorded in place of the bits.
     ///
     /// - Parameter owed: what stays dirty beside it; of the same length.
-    public mutating func abdicate(keeping owed: [DirtyBitmap] = []) {
+    package mutating func abdicate(keeping owed: DirtyBitmap? = nil) {
         guard var bits = successor.take() else { preconditionFailure("bitmap '\(name)' is not frozen") }
-        for owed in owed { bits.formUnion(owed) }
+        if let owed { bits.formUnion(owed) }
         self.bits = bits
     }
 
     /// Ends the freeze with the bits and what the successor recorded.
-    public mutating func reclaim() {
+    package mutating func reclaim() {
         guard let successor = successor.take() else { preconditionFailure("bitmap '\(name)' is not frozen") }
         bits.formUnion(successor)
+    }
+
+    // MARK: Transactions
+
+    /// Takes back a change of the bits or of the recording. Whoever relies on the bitmap by now still does.
+    mutating func takeBack(to earlier: NamedBitmap) {
+        bits = earlier.bits
+        isRecording = earlier.isRecording
     }
 }

@@ -72,14 +72,15 @@ public struct NamedBitmaps: Sendable {
         all.removeAll { $0.name == name }
     }
 
-    /// Puts a bitmap back as it was, unchecked.
+    /// Takes back an addition, a removal or a change of a bitmap, where no write was recorded since.
     ///
     /// - Parameter earlier: what `find` answered before; `nil` where there was none.
-    public mutating func restore(_ earlier: NamedBitmap?, named name: String) {
+    package mutating func takeBack(_ name: String, to earlier: NamedBitmap?) {
         let index = all.firstIndex { $0.name == name }
         switch (index, earlier) {
-        case (let index?, let earlier?): all[index] = earlier
-        case (let index?, nil): all.remove(at: index)
+        case (let index?, let earlier?): all[index].takeBack(to: earlier)
+        // One that someone relies on by now is there to stay.
+        case (let index?, nil): if !all[index].isBusy { all.remove(at: index) }
         case (nil, let earlier?): all.append(earlier)
         case (nil, nil): break
         }

@@ -69,7 +69,7 @@ public struct CompressionLevel: Sendable, Equatable {
     private static let zstdTable = [
         named("default", CompressionSettings.defaultLevel, "the same as fast"),
         named("fast", 1, "the fastest"),
-        named("balanced", 3, "smaller"),
+        named("balanced", 4, "smaller, and still fast"),
         named("best", 19, "the smallest, very slow"),
         numbered(1...19, "zstd's own levels"),
     ]

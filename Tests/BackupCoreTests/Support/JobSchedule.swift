@@ -15,7 +15,9 @@ final class JobSchedule: Sendable {
     /// What the guests did to the disk.
     private struct Written {
         var sectors: DirtyBitmap
-        /// Of these, what may have come when the job no longer copied for guests.
+        /// What they wrote since the job started, or since the beginning where it never does.
+        var newSectors: DirtyBitmap
+        /// What may have come when the job no longer copied for guests.
         var lateSectors: DirtyBitmap
     }
 
@@ -48,7 +50,7 @@ final class JobSchedule: Sendable {
         target = plan.makeTarget(clock)
         guest = GuestDevice(source)
         let sectors = try! DirtyBitmap(length: source.length, granularity: 512)
-        written = Locked(Written(sectors: sectors, lateSectors: sectors))
+        written = Locked(Written(sectors: sectors, newSectors: sectors, lateSectors: sectors))
     }
 
     /// Whether the fault of the plan came up.
@@ -111,7 +113,8 @@ final class JobSchedule: Sendable {
         let point = Point(bytes: source.bytes, written: written.withLock { $0.sectors })
         if (try? job.begin()) != nil {
             origin.withLock { $0 = point }
-            job.goOn(on: executor, threads: plan.threads)
+            written.withLock { $0.newSectors = $0.newSectors.makeEmpty() }
+            job.workInBackground(on: executor, threads: plan.threads)
         }
         guest.endDrain()
     }
@@ -162,6 +165,7 @@ final class JobSchedule: Sendable {
         let isLate = job.copy.state.withLock { $0.isClosedToGuests }
         written.withLock { written in
             written.sectors.set(range)
+            written.newSectors.set(range)
             if isLate { written.lateSectors.set(range) }
         }
     }
@@ -280,20 +284,19 @@ final class JobSchedule: Sendable {
             report("the bitmap is gone")
             return
         }
-        var new = before.makeEmpty()
-        if plan.bitmap!.isRecording { new.formUnion(written.withLock { $0.sectors }) }
-        var expected = new
-        switch mode {
-        case .never: expected.formUnion(before)
-        case .onSuccess where !succeeded: expected.formUnion(before)
-        case .onSuccess: job.unreadableRanges().forEach { expected.set($0) }
-        case .always:
-            if !wasStarted {
-                expected.formUnion(before)
-            } else {
-                (job.owedRanges() + job.unreadableRanges()).forEach { expected.set($0) }
-            }
+        let written = written.withLock { $0 }
+        var (old, new) = (before, before.makeEmpty())
+        if plan.bitmap!.isRecording {
+            old.formUnion(written.sectors)
+            new.formUnion(written.newSectors)
         }
+        (job.owedRanges() + job.unreadableRanges()).forEach { new.set($0) }
+        let expected =
+            switch mode {
+            case .never: old
+            case .onSuccess: succeeded ? new : old
+            case .always: wasStarted ? new : old
+            }
         if now.bits.dirtyRanges() != expected.dirtyRanges() {
             report("bitmap is \(now.bits.dirtyRanges()), not \(expected.dirtyRanges())")
         }
