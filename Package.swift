@@ -32,6 +32,7 @@ func cLibrary(_ name: String, pkgConfig: String, debian package: String) -> Targ
 }
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let collections: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let compressors: [Target] =
@@ -48,12 +49,13 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
     ],
     targets: compressors + [
         .target(name: "CLinux"),
         library("BinaryCoding"),
-        library("BlockIO", ["BinaryCoding", "CLinux", system]),
+        library("BlockIO", ["BinaryCoding", "CLinux", collections, system]),
         library("DirtyBitmaps", ["BinaryCoding"]),
         library(
             "Qcow2Format",

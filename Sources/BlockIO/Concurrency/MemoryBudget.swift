@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import DequeModule
+
 /// Memory that any number of requests share, so that together they take no more than so much. Served in order of arrival.
 ///
 /// Whoever holds some must not wait for others who may want some.
@@ -11,7 +13,7 @@ public final class MemoryBudget: Sendable {
 
     private struct State {
         var free: Int
-        var waiters = FIFOQueue<Waiter>()
+        var waiters = Deque<Waiter>()
     }
 
     private let total: Int
@@ -30,7 +32,7 @@ public final class MemoryBudget: Sendable {
         let bytes = min(bytes, total)
         await withCheckedContinuation { continuation in
             let isFree = state.withLock { state in
-                guard state.waiters.count == 0, state.free >= bytes else {
+                guard state.waiters.isEmpty, state.free >= bytes else {
                     state.waiters.append(Waiter(bytes: bytes, continuation: continuation))
                     return false
                 }
@@ -49,7 +51,7 @@ public final class MemoryBudget: Sendable {
             while let first = state.waiters.first, first.bytes <= state.free {
                 state.free -= first.bytes
                 woken.append(first.continuation)
-                _ = state.waiters.popFirst()
+                state.waiters.removeFirst()
             }
             return woken
         }
