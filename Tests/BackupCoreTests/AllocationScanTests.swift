@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BackupCore
 import BlockIO
 import SystemPackage
 import Testing
+
+@testable import BackupCore
 
 /// sync=top copies exactly the clusters of which the top layer holds a byte.
 @Suite struct AllocationScanTests {

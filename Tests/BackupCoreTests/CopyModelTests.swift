@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import TestSupport
-import BackupCore
 import BlockIO
 import SystemPackage
 import Testing
+
+@testable import BackupCore
 
 /// Whatever the layout of the source and the way of copying: the target holds exactly what it should and nothing else was
 /// touched, every byte is accounted for once, and `offset` ends at `length`.

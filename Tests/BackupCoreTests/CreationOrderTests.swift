@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BackupCore
 import BlockIO
 import DirtyBitmaps
 import Testing
+
+@testable import BackupCore
 
 /// Everything that keeps a job from being made, in the order in which it is checked: each row breaks its own rule and as
 /// many of the later ones as can be. A refusal changes nothing: no bitmap is frozen, no device and no id is taken.

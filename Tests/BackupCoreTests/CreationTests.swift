@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BackupCore
 import BlockIO
 import SystemPackage
 import Testing
+
+@testable import BackupCore
 
 /// What is checked before a job exists, in which order, and the size of its clusters.
 @Suite struct CreationTests {

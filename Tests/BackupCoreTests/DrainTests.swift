@@ -106,6 +106,50 @@ import Testing
         setup.target.endDrain()
     }
 
+    /// Guests that a drain of the target holds do not slip through when the job is cancelled under it.
+    @Test func cancelledJobKeepsOffADrainedTarget() async throws {
+        let workers = WorkerThreads(count: 4)
+        defer { workers.stop() }
+        for _ in 0..<50 {
+            let setup = try await Setup(.none)
+            try await setup.job.start(on: workers)
+            await setup.target.beginDrain()
+            let writes = (0..<4).map { cluster in
+                Task(executorPreference: workers) { try await setup.write(cluster: cluster, byte: 1) }
+            }
+            await until { setup.source.heldCount == 4 }
+            setup.job.cancel()
+            for write in writes { try await write.value }
+            #expect(setup.overlay.calls.isEmpty)
+            setup.target.endDrain()
+            await #expect(throws: JobError.self) { try await setup.job.wait() }
+        }
+    }
+
+    /// Whoever waits for a drain of the target does not wait for the guests of a job that is over.
+    @Test func drainOutlivesTheJob() async throws {
+        let workers = WorkerThreads(count: 4)
+        defer { workers.stop() }
+        let setup = try await Setup(.full)
+        for call in [8] { setup.hold(setup.overlay, .write, call: call) }
+        // A guest's write that stays in flight on the source until the end.
+        let isWritten = Locked(false)
+        setup.disk.hang(.write, call: 1) { await until { isWritten.withLock { $0 } } }
+        try await setup.job.start(on: workers)
+        await until { setup.overlay.calls(.write).count == 8 }
+        let drain = Task { await setup.target.beginDrain() }
+        await until { setup.job.lifecycle.status.withLock { $0.drains > 0 } }
+        let write = Task { try await setup.write(cluster: 0, byte: 1) }
+        await until { setup.source.heldCount == 1 }
+        // The last piece: the job ends, and lets the guest go.
+        setup.open()
+        await drain.value
+        try await setup.job.wait()
+        isWritten.withLock { $0 = true }
+        try await write.value
+        setup.target.endDrain()
+    }
+
     /// A job that ends while its devices are drained lets go of them.
     @Test func cancelUnderADrain() async throws {
         let workers = WorkerThreads(count: 2)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import TestSupport
-import BackupCore
 import BlockIO
 import SystemPackage
 import Testing
+
+@testable import BackupCore
 
 /// Whatever call fails, and whenever a job is cancelled: the error says which side, nothing new is started, and what the
 /// target holds together with what is still owed is everything.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BackupCore
 import BlockIO
 import SystemPackage
 import Testing
+
+@testable import BackupCore
 
 /// The tables of states and verbs, row by row, and the states that a job goes through.
 @Suite struct JobStateTests {

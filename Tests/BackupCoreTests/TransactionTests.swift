@@ -264,9 +264,11 @@ import Testing
         #expect(registry.jobs.isEmpty && drives.allSatisfy { !registry.isInUse($0.source) })
     }
 
-    /// A job that is cancelled before its group starts takes the others with it.
-    @Test(arguments: [Transaction.CompletionMode.individual, .grouped], 0..<2)
-    func cancelledBeforeTheStart(_ completion: Transaction.CompletionMode, member: Int) async throws {
+    /// A job that is cancelled before its group starts takes the others with it, those that join later too.
+    @Test(arguments: [Transaction.CompletionMode.individual, .grouped], [(0, 1), (0, 2), (1, 2)])
+    func cancelledBeforeTheStart(_ completion: Transaction.CompletionMode, when: (member: Int, place: Int)) async throws
+    {
+        let (member, place) = when
         final class CancelAction: TransactionAction {
             let backup: BackupAction
             init(_ backup: BackupAction) { self.backup = backup }
@@ -278,7 +280,8 @@ import Testing
         let drives = [try await Drive("a"), try await Drive("b")]
         let registry = JobRegistry()
         let actions = drives.enumerated().map { $1.backup("job\($0)", registry) }
-        let all: [any TransactionAction] = actions + [CancelAction(actions[member])]
+        var all: [any TransactionAction] = actions
+        all.insert(CancelAction(actions[member]), at: place)
         try await Transaction(all, completion: completion).perform(on: workers)
         let jobs = try actions.map { try #require($0.job) }
         for (index, job) in jobs.enumerated() {

@@ -26,7 +26,9 @@ struct LatencyBench {
         let target = SlowDisk(length: Self.length, writeTime: .milliseconds(50))
         let threads = WorkerThreads(count: 4)
         defer { threads.stop() }
-        let job = try await BackupJob(source: guest, target: target, configuration: .init(maxChunk: 1 << 20))
+        let job = try await BackupJob(
+            source: guest, target: target, configuration: .init(maxChunk: 1 << 20),
+            registry: JobRegistry())
         if withJob { try await job.start(on: threads) }
         var times: [Double] = []
         var random = SystemRandomNumberGenerator()

@@ -91,7 +91,8 @@ struct ThroughputBench {
     private func copyJob(_ source: FileDevice, _ target: FileDevice, _ threads: WorkerThreads) async throws {
         let job = try await BackupJob(
             source: source, target: target,
-            configuration: .init(copyRange: false, maxWorkers: Self.workers, maxChunk: Self.chunk))
+            configuration: .init(copyRange: false, maxWorkers: Self.workers, maxChunk: Self.chunk),
+            registry: JobRegistry())
         try await job.run(on: threads)
     }
 }

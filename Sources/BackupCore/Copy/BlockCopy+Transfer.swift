@@ -33,18 +33,22 @@ extension BlockCopy {
         counters.read &+= UInt64(count)
         let unit = Int(clusterSize.zeroUnit)
         var offset = 0
+        // Counted once all of it is done: after a failure all of it is done again.
+        var (zero, written): (UInt64, UInt64) = (0, 0)
         while offset < count {
             let run = ZeroRun(in: buffer.prefix(count), from: offset, unit: unit)
             let start = range.lowerBound + UInt64(offset)
             if run.isZero {
                 try await writeZeroes(start..<start + UInt64(run.count))
-                counters.zero &+= UInt64(run.count)
+                zero += UInt64(run.count)
             } else {
                 try await write(offset..<offset + run.count, of: buffer, at: start)
-                counters.written &+= UInt64(run.count)
+                written += UInt64(run.count)
             }
             offset += run.count
         }
+        counters.zero &+= zero
+        counters.written &+= written
     }
 
     private func read(_ range: Range<UInt64>, into buffer: inout AlignedBuffer) async throws(CopyError) {

@@ -3,11 +3,9 @@
 import BlockIO
 
 extension BlockDevice {
-    /// The disk itself, without the wrappers by which guests use it.
+    /// The disk itself, without the wrapper by which guests use it.
     var underlyingDisk: any BlockDevice {
-        var disk: any BlockDevice = self
-        while let device = disk as? GuestDevice { disk = device.disk }
-        return disk
+        (self as? GuestDevice)?.disk ?? self
     }
 
     /// Whether `other` is this disk or shows through it.

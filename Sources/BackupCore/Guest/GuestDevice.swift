@@ -27,7 +27,9 @@ public final class GuestDevice: BlockDevice {
     private let ranges = RangeLock()
     private let bitmaps: Locked<NamedBitmaps>
 
+    /// - Parameter disk: no `GuestDevice`: what is written through that one would pass by the hooks of this one.
     public init(_ disk: any BlockDevice) {
+        precondition(!(disk is GuestDevice), "a disk has one device for its guests")
         self.disk = disk
         bitmaps = Locked(NamedBitmaps(length: disk.length))
     }

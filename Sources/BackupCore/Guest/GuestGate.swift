@@ -97,13 +97,13 @@ final class GuestGate: Sendable {
         }
     }
 
-    /// The second half: waits for what came before.
+    /// The second half: waits for what came before, or until no drain is left to wait for.
     func waitUntilQuiet() async {
         // Listeners first: what they have in hand may lead to requests, and requests may wait for it.
-        for listener in state.withLock({ $0.listeners }) { await listener.waitUntilStill() }
+        for listener in state.withLock({ $0.drains > 0 ? $0.listeners : [] }) { await listener.waitUntilStill() }
         await withCheckedContinuation { continuation in
             let isQuiet = state.withLock { state in
-                if state.inFlight == 0 { return true }
+                if state.inFlight == 0 || state.drains == 0 { return true }
                 state.drainers.append(continuation)
                 return false
             }
@@ -112,14 +112,14 @@ final class GuestGate: Sendable {
     }
 
     func endDrain() {
-        let held: [Waiter] = state.withLock { state in
+        let woken: [Waiter] = state.withLock { state in
             precondition(state.drains > 0, "no drain to end")
             state.drains -= 1
             guard state.drains == 0 else { return [] }
             state.listeners.forEach { $0.endDrain() }
-            defer { state.held = [] }
-            return state.held
+            defer { (state.held, state.drainers) = ([], []) }
+            return state.held + state.drainers
         }
-        for request in held { request.resume() }
+        for waiter in woken { waiter.resume() }
     }
 }

@@ -57,6 +57,8 @@ extension BackupJob {
         while true {
             let bounds = plan.bounds(speed: lifecycle.speed)
             guard await lifecycle.yieldPoint(charging: bounds.charge, hasWork: { copy.canTake }) else { return }
+            // A limit may have been set while this waited.
+            if !bounds.isLimited, lifecycle.speed > 0 { continue }
             guard let request = copy.take(limit: bounds.limit, growth: bounds.growth) else {
                 lifecycle.charge(0, insteadOf: bounds.charge)
                 return
@@ -81,7 +83,7 @@ extension BackupJob {
         let policy = failure.side == .source ? configuration.onSourceError : configuration.onTargetError
         let action = policy.action(for: failure.errno)
         lifecycle.act(on: failure, action)
-        guard action == .ignore else { return }
+        guard action == .ignore, lifecycle.mayGoOn else { return }
         if let cluster = tries.giveUp(after: failure) {
             copy.giveUp(cluster)
         } else {

@@ -100,11 +100,13 @@ extension BackupJob {
     }
 
     private func endGuestCopies() async {
+        if let guest {
+            // First, because what is still being copied for one request must not be changed by another.
+            await copy.closeToGuests()
+            guest.remove(copy)
+        }
+        // Last: as long as anything is copied to the target, its drains must find us.
         ignoreDrains()
-        guard let guest else { return }
-        // First, because what is still being copied for one request must not be changed by another.
-        await copy.closeToGuests()
-        guest.remove(copy)
     }
 
     /// sync=none: all copying is done for guests, until the user has enough.

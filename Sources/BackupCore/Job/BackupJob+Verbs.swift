@@ -51,17 +51,18 @@ extension BackupJob {
         try lifecycle.dismiss()
     }
 
-    /// Makes the job stand still until `endDrain`, whatever the user wants. Drains nest.
-    public func beginDrain() {
+    /// Makes the job stand still by and by, until `endDrain`, whatever the user wants. Drains nest.
+    func beginDrain() {
         lifecycle.beginDrain()
     }
 
-    public func endDrain() {
+    func endDrain() {
         lifecycle.endDrain()
     }
 
     /// Makes the next guest write to any cluster be copied first once more. The source is drained meanwhile, so that this
-    /// is a point in time like the start. What was copied stays counted, and emptying the target is the caller's duty.
+    /// is a point in time like the start. What was copied stays counted, so `progress.length` grows by what is owed again.
+    /// Emptying the target is the caller's duty.
     ///
     /// - Throws: `JobError.checkpointNeedsSyncNone`; `.checkpointNeedsRun` for a job that copies no more.
     public func checkpoint() async throws(JobError) {

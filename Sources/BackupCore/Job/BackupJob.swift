@@ -37,11 +37,11 @@ public final class BackupJob: Sendable {
     ///
     /// - Parameters:
     ///   - id: what the job is called in messages.
-    ///   - registry: where jobs meet that must not have ids or devices in common.
+    ///   - registry: where jobs meet that must not have ids or devices in common: one for all jobs of a process.
     /// - Throws: the creation cases of `JobError`.
     public convenience init(
         id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration,
-        registry: JobRegistry = JobRegistry()
+        registry: JobRegistry
     ) async throws(JobError) {
         try await self.init(
             id: id, source: source, target: target, configuration: configuration, registry: registry,
@@ -50,7 +50,7 @@ public final class BackupJob: Sendable {
 
     init(
         id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration,
-        registry: JobRegistry = JobRegistry(), group: JobGroup = JobGroup(), clock: any JobClock
+        registry: JobRegistry = JobRegistry(), group: JobGroup = JobGroup(), clock: any JobClock = SystemJobClock()
     ) async throws(JobError) {
         let parts = try await Self.prepare(
             id: id, source: source, target: target, configuration: configuration, registry: registry)

@@ -15,9 +15,16 @@ final class JobGroup: Sendable {
 
     private let state = Locked(State())
 
-    /// Adds a job. No member may have been started yet.
+    /// Adds a job, before any member is started. Where one was cancelled already, so is this.
     func add(_ member: JobLifecycle) {
-        state.withLock { $0.members.append(member) }
+        state.withLock { state in
+            if state.isDecided {
+                // Nothing waits yet that could be woken.
+                _ = member.decide(.abort)
+            } else {
+                state.members.append(member)
+            }
+        }
     }
 
     /// Forgets a job that is never going to be started.

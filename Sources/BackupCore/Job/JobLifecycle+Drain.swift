@@ -14,7 +14,8 @@ extension JobLifecycle: DrainListener {
     func waitUntilStill() async {
         await withCheckedContinuation { continuation in
             change { status in
-                if status.isStill { return [continuation] }
+                // Who does not stand still for a drain that is over never will.
+                if status.isStill || status.drains == 0 { return [continuation] }
                 status.stillWaiters.append(continuation)
                 return []
             }
@@ -25,7 +26,9 @@ extension JobLifecycle: DrainListener {
         change { status in
             precondition(status.drains > 0, "no drain to end")
             status.drains -= 1
-            return status.shouldPause ? [] : status.wakeAll()
+            guard status.drains == 0 else { return [] }
+            defer { status.stillWaiters = [] }
+            return status.stillWaiters + (status.shouldPause ? [] : status.wakeAll())
         }
     }
 }

@@ -10,6 +10,9 @@ extension JobLifecycle {
     func becomeWaiting() -> Bool {
         status.withLock { status in
             guard status.mayGoOn else { return false }
+            // A pause that came with the last piece in hand: nothing is left to stand still, nor a verb to end it.
+            status.isUserPaused = false
+            status.ioStatus = .ok
             status.move(to: .waiting)
             return true
         }

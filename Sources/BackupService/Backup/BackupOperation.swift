@@ -118,7 +118,7 @@ public final class BackupOperation: Sendable {
         do throws(JobError) {
             let job = try await BackupJob(
                 source: source.device, target: target.device,
-                configuration: BackupJob.Configuration(request, sync: sync))
+                configuration: BackupJob.Configuration(request, sync: sync), registry: JobRegistry())
             job.warnings.forEach(warn)
             let observer = JobObserver(warn: warn)
             let observation = Task { await observer.follow(job.events) }

@@ -151,9 +151,13 @@ public struct NamedBitmap: Sendable {
 
     // MARK: Transactions
 
-    /// Takes back a change of the bits or of the recording. Whoever relies on the bitmap by now still does.
+    /// Takes back a change of the bits or of the recording.
+    ///
+    /// A job that froze the bitmap in the meantime goes by bits that were never to be: then all of the earlier ones are
+    /// dirty for whoever comes next, too.
     mutating func takeBack(to earlier: NamedBitmap) {
         bits = earlier.bits
+        successor?.formUnion(earlier.bits)
         isRecording = earlier.isRecording
     }
 }

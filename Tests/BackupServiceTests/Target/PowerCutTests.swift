@@ -61,7 +61,8 @@ import Testing
         defer { workers.stop() }
         let job = try await BackupJob(
             source: source, target: target.device,
-            configuration: .init(compress: one.compression != nil, copyRange: false, maxChunk: 65536))
+            configuration: .init(compress: one.compression != nil, copyRange: false, maxChunk: 65536),
+            registry: JobRegistry())
         try await job.run(on: workers)
     }
 
