@@ -13,11 +13,20 @@ public final class BackupOperation: Sendable {
 
     private let request: BackupRequest
     private let warn: @Sendable (String) -> Void
+    /// Opens the source in another way than `request` says; `nil` for a backup.
+    private let opening: SourceOpening?
     private let state = Locked(State())
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
+    public convenience init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
+        self.init(request, opening: nil, warn: warn)
+    }
+
+    typealias SourceOpening = @Sendable () async throws(ServiceError) -> OpenedDisk
+
+    init(_ request: BackupRequest, opening: SourceOpening?, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
+        self.opening = opening
         self.warn = warn
     }
 
@@ -101,6 +110,7 @@ public final class BackupOperation: Sendable {
     }
 
     private func openSource() async throws(ServiceError) -> OpenedDisk {
+        if let opening { return try await opening() }
         let opener = DiskOpener(
             backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource)
         do throws(ChainError) {

@@ -2,9 +2,10 @@
 
 import ArgumentParser
 import BackupService
+import Qcow2Format
 
 /// `qcowbackup [backup] [options] SOURCE TARGET`
-struct BackupCommand: ParsableCommand {
+struct BackupCommand: CopyingCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup",
         abstract: "Copy a disk, or what its top layer holds, to TARGET.",
@@ -38,8 +39,8 @@ struct BackupCommand: ParsableCommand {
     var output: OutputOptions
 
     func validate() throws {
-        try Self.check(location: source, named: "SOURCE")
-        try Self.check(location: target, named: "TARGET")
+        try LocationCheck.check(source, named: "SOURCE")
+        try LocationCheck.check(target, named: "TARGET")
         _ = try request()
     }
 
@@ -53,7 +54,7 @@ struct BackupCommand: ParsableCommand {
         request.backingFormat = sourceOptions.backingFormat
         request.snapshot = sourceOptions.snapshot
         request.forceShare = sourceOptions.forceShare
-        request.targetFormat = targetOptions.format
+        request.targetFormat = targetOptions.format ?? .qcow2
         request.targetOptions = targetOptions.options
         request.existingTarget = targetOptions.existing
         request.keepPartial = targetOptions.keepPartial
@@ -66,14 +67,8 @@ struct BackupCommand: ParsableCommand {
         return request
     }
 
-    /// Refuses an empty name, and the ways to name a disk that aren't paths: they would be looked for as files.
-    private static func check(location: String, named name: String) throws {
-        if location.isEmpty {
-            throw ValidationError("\(name) is empty")
-        }
-        let notPaths = ["nbd:", "nbd+", "nbds:", "nbds+", "json:", "driver="]
-        if let prefix = notPaths.first(where: location.hasPrefix) {
-            throw ValidationError("\(name): \(prefix)... is not available in this version")
-        }
+    func copyingRun(in environment: ProgramEnvironment) throws -> CopyingRun {
+        let request = try request()
+        return CopyingRun(isCompressed: request.compression != nil) { warn in environment.makeBackup(request, warn) }
     }
 }

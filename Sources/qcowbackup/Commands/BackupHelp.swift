@@ -7,6 +7,9 @@ enum BackupHelp {
         it is complete and on stable storage; until then it is TARGET.partial. SOURCE is only read.
 
         OTHER COMMANDS:
+          qcowbackup restore BACKUP TARGET
+              write a backup, with all that it is based on, to a file or a block
+              device (qcowbackup help restore)
           qcowbackup bitmap
               list, add, remove, clear, enable, disable and merge the persistent
               dirty bitmaps of a qcow2 image (qcowbackup help bitmap)
