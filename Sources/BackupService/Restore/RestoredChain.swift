@@ -17,14 +17,29 @@ struct RestoredChain {
         let opener = DiskOpener(
             backingFormat: request.copy.backingFormat, lock: request.copy.forceShare ? .forcedShare : .readOnlySource,
             folder: request.chainFolder.map { ChainFolder(path: $0) })
+        let disk: OpenedDisk
         do throws(ChainError) {
-            let disk = try await opener.open(
+            disk = try await opener.open(
                 request.copy.source, format: request.copy.sourceFormat ?? .qcow2, snapshot: request.copy.snapshot)
-            disk.warnings.forEach(warn)
-            warnOfSizes(disk)
-            return disk
         } catch {
             throw ServiceError(error, restoringFrom: request.chainFolder)
+        }
+        disk.warnings.forEach(warn)
+        warnOfSizes(disk)
+        if request.copy.onSourceError != .ignore { try await checkNotCutOff(disk) }
+        return disk
+    }
+
+    /// Refuses a chain with a file that was cut off, while the target is still as it was.
+    private func checkNotCutOff(_ disk: OpenedDisk) async throws(ServiceError) {
+        guard let image = disk.device as? Qcow2Image else { return }
+        do throws(BlockError) {
+            try await image.checkNotCutOff(0..<image.length)
+        } catch {
+            let cause = ServiceError(error)
+            throw ServiceError(
+                cause.code, cause.message,
+                advice: "bring the whole file back, or restore what there is with --on-source-error=ignore")
         }
     }
 

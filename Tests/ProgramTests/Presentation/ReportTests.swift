@@ -54,8 +54,8 @@ import Testing
         #expect(line.contains(#""unreadable":[{"length":512,"start":512},{"length":65536,"start":65536}]"#), "\(line)")
         #expect(
             UnreadableText(ranges).lines == [
-                "could not be read, and is zero in the backup: 512 bytes at offset 512",
-                "could not be read, and is zero in the backup: 65536 bytes at offset 65536",
+                "could not be read, and is zero in the target: 512 bytes at offset 512",
+                "could not be read, and is zero in the target: 65536 bytes at offset 65536",
             ])
         let many = (0..<UInt64(UnreadableText.mostLines) + 3).map { $0 * 1024..<$0 * 1024 + 512 }
         let lines = UnreadableText(many).lines
