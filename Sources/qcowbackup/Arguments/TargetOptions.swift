@@ -9,7 +9,7 @@ struct TargetOptions: ParsableArguments {
     @Option(
         name: .customShort("O", allowingJoined: true),
         help: ArgumentHelp(
-            "Format of TARGET. (default: qcow2; when restoring onto a block device: raw)", valueName: "format"))
+            "Format of TARGET. (default: qcow2; restore writes raw onto a block device)", valueName: "format"))
     var format: ImageFormat?
 
     @Option(

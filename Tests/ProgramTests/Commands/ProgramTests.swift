@@ -24,16 +24,16 @@ import Testing
         let errors = try Pipe()
         let status = await onThread {
             let console = Console(output: output.writer, errors: errors.writer)
+            let make = { @Sendable (warn: @escaping @Sendable (String) -> Void) in
+                RunningBackup(
+                    progress: { BackupProgress(offset: 10, length: 10) }, cancel: {}, togglePause: { nil },
+                    run: { () async throws(ServiceError) -> BackupSummary in
+                        for warning in warnings { warn(warning) }
+                        return try result.get()
+                    })
+            }
             let environment = ProgramEnvironment(
-                console: console,
-                makeBackup: { _, warn in
-                    RunningBackup(
-                        progress: { BackupProgress(offset: 10, length: 10) }, cancel: {}, togglePause: { nil },
-                        run: { () async throws(ServiceError) -> BackupSummary in
-                            for warning in warnings { warn(warning) }
-                            return try result.get()
-                        })
-                },
+                console: console, makeBackup: { _, warn in make(warn) }, makeRestore: { _, warn in make(warn) },
                 abandon: { _ in })
             return Program.run(arguments, in: environment).code
         }
@@ -98,6 +98,15 @@ import Testing
         ("nbds://host/x b", "SOURCE: nbds:... is not available in this version"),
         ("json:{} b", "SOURCE: json:... is not available in this version"),
         ("driver=qcow2,file.filename=a b", "SOURCE: driver=... is not available in this version"),
+        ("restore", "Missing expected argument '<BACKUP>'"),
+        ("restore a", "Missing expected argument '<TARGET>'"),
+        ("restore '' b", "BACKUP is empty"),
+        ("restore a ''", "TARGET is empty"),
+        ("restore nbd://host/x b", "BACKUP: nbd:... is not available in this version"),
+        ("restore --chain '' a b", "--chain takes the name of a folder"),
+        ("restore -n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
+        ("restore --sync=top a b", "Unknown option '--sync'"),
+        ("restore --speed=fast a b", "--speed is a number of bytes such as 100M, not 'fast'"),
         ("--speed= a b", "Missing expected argument '<TARGET>'"),
         ("--speed=fast a b", "--speed is a number of bytes such as 100M, not 'fast'"),
         ("--speed=-1 a b", "--speed is a number of bytes such as 100M, not '-1'"),
@@ -117,7 +126,7 @@ import Testing
         #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
 
         var words = Self.words(line)
-        words.insert("--output=json", at: words.first == "backup" ? 1 : 0)
+        words.insert("--output=json", at: ["backup", "restore"].contains(words.first) ? 1 : 0)
         let asJSON = try await Self.run(words)
         #expect(asJSON.status == 2)
         #expect(asJSON.output == "")
@@ -163,6 +172,23 @@ import Testing
         }
     }
 
+    @Test(arguments: ["restore --help", "restore -h", "help restore", "restore a b --help"])
+    func helpOfRestore(line: String) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 0)
+        #expect(run.errors == "")
+        for word in [
+            "EXAMPLES:", "EXIT CODES:", "<BACKUP> <TARGET>", "--chain <folder>", "--force", "  -n ", "-O raw",
+            "stable storage", "(default: qcow2; restore",
+        ] {
+            #expect(run.output.contains(word), "\(word)")
+        }
+        #expect(!run.output.contains("SOURCE"))
+        for text in run.output.split(separator: "\n") {
+            #expect(text.count <= 80)
+        }
+    }
+
     @Test(arguments: [
         "-o help", "-o ?", "-ohelp", "-o cluster_size=4k,help a b", "-O qcow2 a b -o help", "backup -o help",
     ])
@@ -197,6 +223,7 @@ import Testing
             let count = run.output.components(separatedBy: word).count - 1
             #expect(count >= 2, "\(word)")
         }
+        #expect(run.output.contains("restore") && run.output.contains("chain"))
         let isMissing = !run.output.contains("keep-partial")
         #expect(!isMissing)
         #expect(!run.output.contains("incremental"))
@@ -235,6 +262,21 @@ import Testing
                 b: read 2 KiB, written 1 KiB, zero 1 KiB, skipped 0 B, target 512 B in 1.0 s, 2 KiB/s
 
                 """)
+    }
+
+    @Test func restoreEndsAsABackupDoes() async throws {
+        let run = try await Self.run(
+            ["restore", "--output=json", "a", "b"], ending: .success(Self.summary), warnings: ["one"])
+        #expect(run.status == 0)
+        #expect(run.output.hasPrefix(#"{"bytes-offloaded":0,"#))
+        #expect(run.errors == #"{"message":"one","type":"warning"}"# + "\n")
+        let failure = try await Self.run(["restore", "a", "b"], ending: .failure(ServiceError(.locked, "why")))
+        #expect(failure.status == 11)
+        #expect(failure.errors == "qcowbackup: why\n")
+        var incomplete = Self.summary
+        incomplete.unreadable = [0..<512]
+        let salvaged = try await Self.run(["restore", "a", "b"], ending: .success(incomplete))
+        #expect(salvaged.status == 3)
     }
 
     @Test func successForPrograms() async throws {
