@@ -37,7 +37,7 @@ struct RestoreRefusalTests {
             texts: ["--chain: full.qcow2 is a regular file", "name the folder"]),
         Case(
             testDescription: "a link cut off", texts: ["full.qcow2", "the image is truncated", "bring the whole file"],
-            script: "truncate -s -100000 full.qcow2"),
+            script: "truncate -s -400000 full.qcow2"),
         Case(
             testDescription: "the tip cut off", texts: ["one.qcow2", "the image is truncated", "bring the whole file"],
             script: "truncate -s -100000 one.qcow2"),
@@ -134,7 +134,7 @@ struct RestoreRefusalTests {
         try await withTemporaryDirectory { directory in
             try await makeChain(in: directory)
             try await Program("bash").runSuccessfully(
-                ["-ec", "truncate -s -100000 full.qcow2"], directory: directory.path)
+                ["-ec", "truncate -s -400000 full.qcow2"], directory: directory.path)
             let result = try await Program.qcowbackup.run(
                 ["restore", "-O", "raw", "--on-source-error=ignore", "one.qcow2", "target"], directory: directory.path)
             #expect(result.exitCode == 3, "\(result)")

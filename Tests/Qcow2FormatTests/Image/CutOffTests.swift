@@ -53,7 +53,7 @@ import Testing
         let whole = try await makeImage(compresses: compresses)
         var count = 0
         // Down from the end, as long as the tables are there.
-        for length in stride(from: whole.count, to: 0, by: -1024) {
+        for length in stride(from: whole.count, to: 0, by: -256) {
             guard let image = try? await open(Array(whole[..<length])) else { break }
             for cluster in 0..<Self.clusters {
                 let start = UInt64(cluster * Self.clusterLength)
@@ -71,7 +71,7 @@ import Testing
                 }
             }
         }
-        #expect(count > 10)
+        #expect(count > (compresses ? 3 : 10))
     }
 
     @Test func whatIsCoveredDoesNotMatter() async throws {
