@@ -32,7 +32,8 @@ enum RestoreHelp {
           0      the disk is complete and on stable storage
           1      failed: TARGET is absent or as it was; with -n, blank at its start
           2      the command line was wrong
-          3      complete, but for parts of the backup that could not be read (--on-source-error=ignore)
+          3      complete, but for parts of the backup that could not be read
+                 (--on-source-error=ignore)
           11     an image is locked by another process
           128+N  ended by signal N: 130 after Ctrl-C. A second signal ends it at once.
         """

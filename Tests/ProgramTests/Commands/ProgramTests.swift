@@ -241,6 +241,9 @@ import Testing
         let positions = arguments.filter { $0["kind"] as? String == "positional" }
         #expect(positions.compactMap { $0["valueName"] as? String } == ["SOURCE", "TARGET"])
         #expect(arguments.count > 20)
+        let others = try #require(command["subcommands"] as? [[String: Any]])
+        #expect(others.compactMap { $0["commandName"] as? String }.contains("restore"))
+        #expect(!others.contains { $0["commandName"] as? String == "backup" })
     }
 
     @Test func anUnknownShellIsAUsageError() async throws {
