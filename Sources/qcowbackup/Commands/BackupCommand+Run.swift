@@ -24,7 +24,7 @@ extension BackupCommand: ProgramCommand {
         switch outcome.result {
         case .success(let summary):
             report(summary, isCompressed: request.compression != nil, on: console)
-            return summary.unreadable.isEmpty ? .success : .incomplete
+            return ProgramStatus(summary, isStrict: bitmapOptions.isStrict)
         case .failure(let error):
             console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
             return ProgramStatus(error.code, signal: outcome.signal)

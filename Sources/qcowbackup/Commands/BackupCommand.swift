@@ -7,7 +7,7 @@ import BackupService
 struct BackupCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup",
-        abstract: "Copy a disk, or what its top layer holds, to TARGET.",
+        abstract: "Copy a disk, or what changed in it, to TARGET.",
         usage: "qcowbackup [backup] [<options>] <SOURCE> <TARGET>",
         discussion: BackupHelp.discussion)
 
@@ -28,6 +28,9 @@ struct BackupCommand: ParsableCommand {
     @OptionGroup(title: "Target")
     var targetOptions: TargetOptions
 
+    @OptionGroup(title: "Bitmap")
+    var bitmapOptions: BackupBitmapOptions
+
     @OptionGroup(title: "Compression")
     var compression: CompressionOptions
 
@@ -40,6 +43,7 @@ struct BackupCommand: ParsableCommand {
     func validate() throws {
         try Self.check(location: source, named: "SOURCE")
         try Self.check(location: target, named: "TARGET")
+        if let parent = bitmapOptions.parent { try Self.check(location: parent, named: "PARENT") }
         _ = try request()
     }
 
@@ -50,7 +54,13 @@ struct BackupCommand: ParsableCommand {
         var request = BackupRequest(source: source, target: target)
         request.sync = try sourceOptions.sync.mode()
         request.sourceFormat = sourceOptions.sourceFormat
-        request.backingFormat = sourceOptions.backingFormat
+        bitmapOptions.apply(to: &request)
+        // As with qemu-img create, -F goes with -b where that is given.
+        if request.parent == nil {
+            request.backingFormat = sourceOptions.backingFormat
+        } else {
+            request.parentFormat = sourceOptions.backingFormat
+        }
         request.snapshot = sourceOptions.snapshot
         request.forceShare = sourceOptions.forceShare
         request.targetFormat = targetOptions.format
@@ -63,6 +73,11 @@ struct BackupCommand: ParsableCommand {
         request.speed = try copying.bytesPerSecond()
         request.onSourceError = copying.onSourceError
         request.onTargetError = copying.onTargetError
+        do {
+            try request.check()
+        } catch {
+            throw ValidationError(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
+        }
         return request
     }
 
