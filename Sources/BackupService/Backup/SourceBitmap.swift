@@ -181,8 +181,11 @@ struct SourceBitmap: Sendable {
     ///   - target: where the backup is.
     /// - Throws: `ServiceError` with the code `bitmapNotUpdated`.
     func finish(leaving left: DirtyBitmap, target: String) async throws(ServiceError) {
+        let changes = changes(leaving: left)
+        // The image may be open for reading only.
+        if changes.isEmpty { return }
         do throws(BlockError) {
-            try await bitmaps.apply(changes(leaving: left))
+            try await bitmaps.apply(changes)
         } catch {
             let state =
                 bitmaps.isUncertain

@@ -61,8 +61,8 @@ import Testing
         ("--sync=incremental a b", "--sync=incremental needs --bitmap NAME"),
         ("--sync=bitmap a b", "--sync=bitmap needs --bitmap NAME"),
         ("--sync=incremental --bitmap x a b", "--sync=incremental needs -b PARENT: the backup that the changes go on"),
-        ("--sync=incremental --bitmap= -b p a b", "--bitmap: the name is empty"),
-        ("--sync=incremental --bitmap x -b= a b", "PARENT is empty"),
+        ("--sync=incremental --bitmap '' -b p a b", "--bitmap: the name is empty"),
+        ("--sync=incremental --bitmap x -b '' a b", "PARENT is empty"),
         (
             "--sync=incremental --bitmap x --bitmap-mode=never -b p a b",
             "--sync=incremental clears the bitmap on success"
@@ -82,7 +82,12 @@ import Testing
         ("--bitmap x --snapshot s a b", "--snapshot and --bitmap: a bitmap tells how the disk changed"),
         ("--bitmap x -U a b", "-U and --bitmap: while a program uses the disk"),
         ("--bitmap x -f raw a b", "-f raw: only qcow2 images have bitmaps"),
-        ("--sync=all a b", "The value 'all' is invalid for '--sync <mode>'. Please provide one of 'full' and 'top'."),
+        (
+            "--sync=all a b",
+            """
+            The value 'all' is invalid for '--sync <mode>'. Please provide one of 'full', 'top', 'incremental' and 'bitmap'.
+            """
+        ),
         ("-n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
         ("-p --progress=json a b", "-p asks for a bar and --progress=json does not: give one of them"),
         ("-p --progress=none a b", "-p asks for a bar and --progress=none does not: give one of them"),
