@@ -8,7 +8,7 @@ import Qcow2Format
 struct BackupCommand: CopyingCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup",
-        abstract: "Copy a disk, or what its top layer holds, to TARGET.",
+        abstract: "Copy a disk, or what changed in it, to TARGET.",
         usage: "qcowbackup [backup] [<options>] <SOURCE> <TARGET>",
         discussion: BackupHelp.discussion)
 
@@ -29,6 +29,9 @@ struct BackupCommand: CopyingCommand {
     @OptionGroup(title: "Target")
     var targetOptions: TargetOptions
 
+    @OptionGroup(title: "Bitmap")
+    var bitmapOptions: BackupBitmapOptions
+
     @OptionGroup(title: "Compression")
     var compression: CompressionOptions
 
@@ -41,6 +44,7 @@ struct BackupCommand: CopyingCommand {
     func validate() throws {
         try LocationCheck.check(source, named: "SOURCE")
         try LocationCheck.check(target, named: "TARGET")
+        if let parent = bitmapOptions.parent { try LocationCheck.check(parent, named: "PARENT") }
         _ = try request()
     }
 
@@ -51,7 +55,13 @@ struct BackupCommand: CopyingCommand {
         var request = BackupRequest(source: source, target: target)
         request.sync = try sourceOptions.sync.mode()
         request.sourceFormat = sourceOptions.sourceFormat
-        request.backingFormat = sourceOptions.backingFormat
+        bitmapOptions.apply(to: &request)
+        // As with qemu-img create, -F goes with -b where that is given.
+        if request.parent == nil {
+            request.backingFormat = sourceOptions.backingFormat
+        } else {
+            request.parentFormat = sourceOptions.backingFormat
+        }
         request.snapshot = sourceOptions.snapshot
         request.forceShare = sourceOptions.forceShare
         request.targetFormat = targetOptions.format ?? .qcow2
@@ -64,11 +74,18 @@ struct BackupCommand: CopyingCommand {
         request.speed = try copying.bytesPerSecond()
         request.onSourceError = copying.onSourceError
         request.onTargetError = copying.onTargetError
+        do {
+            try request.check()
+        } catch {
+            throw ValidationError(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
+        }
         return request
     }
 
     func copyingRun(in environment: ProgramEnvironment) throws -> CopyingRun {
         let request = try request()
-        return CopyingRun(isCompressed: request.compression != nil) { warn in environment.makeBackup(request, warn) }
+        return CopyingRun(isCompressed: request.compression != nil, isStrict: bitmapOptions.isStrict) { warn in
+            environment.makeBackup(request, warn)
+        }
     }
 }

@@ -16,6 +16,8 @@ protocol CopyingCommand: ProgramCommand {
 struct CopyingRun {
     /// Whether the target's clusters get compressed.
     var isCompressed: Bool
+    /// Whether the exit code tells more than whether it succeeded.
+    var isStrict = false
     var make: (_ warn: @escaping @Sendable (String) -> Void) -> RunningBackup
 }
 
@@ -41,7 +43,7 @@ extension CopyingCommand {
         switch outcome.result {
         case .success(let summary):
             report(summary, isCompressed: run.isCompressed, on: console)
-            return summary.unreadable.isEmpty ? .success : .incomplete
+            return ProgramStatus(summary, isStrict: run.isStrict)
         case .failure(let error):
             console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
             return ProgramStatus(error.code, signal: outcome.signal)
