@@ -73,11 +73,6 @@ struct BackupCommand: ParsableCommand {
         request.speed = try copying.bytesPerSecond()
         request.onSourceError = copying.onSourceError
         request.onTargetError = copying.onTargetError
-        do {
-            try request.check()
-        } catch {
-            throw ValidationError(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
-        }
         return request
     }
 
