@@ -88,7 +88,8 @@ public final class BackupOperation: Sendable {
         let start = clock.now
         try request.check()
         let source = try await openSource()
-        var plan = BackupPlan(source: source, sync: source.backing == nil && request.sync == .top ? .full : request.sync)
+        var plan = BackupPlan(
+            source: source, sync: source.backing == nil && request.sync == .top ? .full : request.sync)
         if let name = request.bitmap {
             try await plan.use(SourceBitmap(name, request, of: source, warn: warn))
         }

@@ -70,7 +70,8 @@ struct BackupPlan: Sendable {
 
     var bitmapSummary: BitmapSummary? {
         guard let bitmap else { return nil }
-        let isUnchanged = sync.isIncrement && bits?.isEmpty == true && parent?.disk.device.length == source.device.length
+        let isUnchanged =
+            sync.isIncrement && bits?.isEmpty == true && parent?.disk.device.length == source.device.length
         return BitmapSummary(
             name: bitmap.name, mode: bitmap.mode, parent: parent?.name, fallback: bitmap.fallback,
             isUnchanged: isUnchanged)

@@ -16,7 +16,8 @@ extension BackupRequest {
         if bitmap.isEmpty { throw ServiceError(.usage, "--bitmap: the name is empty") }
         guard bitmap.utf8.count <= NamedBitmap.maximumNameLength else {
             throw ServiceError(
-                .usage, "--bitmap: the name has \(bitmap.utf8.count) bytes; at most "
+                .usage,
+                "--bitmap: the name has \(bitmap.utf8.count) bytes; at most "
                     + "\(NamedBitmap.maximumNameLength) are possible")
         }
         try checkSource()
@@ -90,7 +91,8 @@ extension BackupRequest {
         case .full, .top:
             guard bitmapMode != .never else {
                 throw ServiceError(
-                    .usage, "--bitmap-mode=never and --sync=\(sync.rawValue): the bitmap would change nothing, and "
+                    .usage,
+                    "--bitmap-mode=never and --sync=\(sync.rawValue): the bitmap would change nothing, and "
                         + "nothing would change it",
                     advice: "leave --bitmap out")
             }

@@ -26,7 +26,8 @@ public struct BackupSummary: Sendable, Equatable {
     public var bitmap: BitmapSummary?
 
     public init(
-        target: String, sync: BackupRequest.Sync = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0, bytesWritten: UInt64 = 0,
+        target: String, sync: BackupRequest.Sync = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0,
+        bytesWritten: UInt64 = 0,
         bytesZero: UInt64 = 0, bytesSkipped: UInt64 = 0, bytesOffloaded: UInt64 = 0, unreadable: [Range<UInt64>] = [],
         targetLength: UInt64? = nil, seconds: Double = 0, bitmap: BitmapSummary? = nil
     ) {

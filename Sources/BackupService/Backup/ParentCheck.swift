@@ -46,7 +46,9 @@ struct ParentCheck {
         for _ in 0..<Self.mostExtents {
             guard let clean = bits.nextClean(from: position, limit: range.upperBound) else { return nil }
             let end = bits.nextDirty(from: clean, limit: range.upperBound) ?? range.upperBound
-            guard let one = try? await source.blockStatus(at: clean, length: end - clean, in: .chain) else { return nil }
+            guard let one = try? await source.blockStatus(at: clean, length: end - clean, in: .chain) else {
+                return nil
+            }
             let other = try await parent.blockStatus(at: clean, length: end - clean, in: .chain)
             let length = min(one.length, other.length)
             if !one.readsAsZero || !other.readsAsZero { return clean..<clean + min(length, Self.placeLength) }

@@ -33,7 +33,8 @@ struct SourceBitmap: Sendable {
     ///
     /// - Parameter disk: the source, opened with `changesBitmaps` where `mayChange` says so.
     /// - Throws: `ServiceError`: there is none, it can't be relied on, the image can't be changed.
-    init(_ name: String, _ request: BackupRequest, of disk: OpenedDisk, warn: (String) -> Void) async throws(ServiceError)
+    init(_ name: String, _ request: BackupRequest, of disk: OpenedDisk, warn: (String) -> Void)
+        async throws(ServiceError)
     {
         let layer = disk.layers[0]
         guard layer.format == .qcow2 else {
@@ -56,7 +57,8 @@ struct SourceBitmap: Sendable {
             fallback = nil
             if bitmaps[name]?.isRecording == false {
                 warn(
-                    "bitmap '\(name)' is disabled: changes of the disk since then are missing from it and from the backup")
+                    "bitmap '\(name)' is disabled: changes of the disk since then are missing from it and from the backup"
+                )
             }
         case .unusable(let reason, let isMissing):
             mode = .onSuccess
@@ -106,7 +108,8 @@ struct SourceBitmap: Sendable {
         guard let found = bitmaps[name] else {
             let names = bitmaps.list.map { "'\($0.name)'" }.joined(separator: ", ")
             return .unusable(
-                reason: "\(image) has no bitmap '\(name)'" + (names.isEmpty ? "" : "; it has \(names)"), isMissing: true)
+                reason: "\(image) has no bitmap '\(name)'" + (names.isEmpty ? "" : "; it has \(names)"), isMissing: true
+            )
         }
         let subject = "bitmap '\(name)' of \(image)"
         if let defect = found.defect { return .unusable(reason: "\(subject) \(defect.summary)", isMissing: false) }

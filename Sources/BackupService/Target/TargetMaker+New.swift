@@ -43,7 +43,8 @@ extension TargetMaker {
         }
         guard let present = try status(of: path) else { return FilePlace(path: path, replaces: false) }
         guard !readFiles.contains(present.identity) else {
-            throw ServiceError(.usage, "\(path) is read for this backup", advice: "choose another data_file")
+            throw ServiceError(
+                .usage, "\(path) is part of the source or of the parent", advice: "choose another data_file")
         }
         guard present.kind == .regular else { throw ServiceError(.notADisk(path: path, kind: present.kind)) }
         guard request.existingTarget == .replace else {

@@ -74,11 +74,6 @@ struct BackupCommand: CopyingCommand {
         request.speed = try copying.bytesPerSecond()
         request.onSourceError = copying.onSourceError
         request.onTargetError = copying.onTargetError
-        do {
-            try request.check()
-        } catch {
-            throw ValidationError(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
-        }
         return request
     }
 

@@ -31,6 +31,13 @@ extension CopyingCommand {
         } catch {
             preconditionFailure("checked when the command line was parsed")
         }
+        do {
+            // Before anything is shown or done; the advice is better than the parser's.
+            try request.check()
+        } catch {
+            console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+            return ProgramStatus(error.code)
+        }
 
         let progressMode = output.progressMode(isTerminal: console.isTerminal)
         let supervisor = Supervisor(

@@ -65,7 +65,9 @@ struct ChainFallbackTests {
             let arguments = sync + ["--bitmap=b0", "-b", disk.last.string] + options
             let refused = try await Program.qcowbackup.run(arguments + [disk.path.string, disk.next.string])
             #expect(refused.exitCode == 1, "\(refused)")
-            #expect(refused.standardError.contains(reason) && refused.standardError.contains("--fallback=full"), "\(refused)")
+            #expect(
+                refused.standardError.contains(reason) && refused.standardError.contains("--fallback=full"),
+                "\(refused)")
             #expect(!directory.exists("point1.qcow2") && !directory.exists("point1.qcow2.partial"))
 
             let result = try await Program.qcowbackup.run(
@@ -128,7 +130,8 @@ struct ChainFallbackTests {
                         + [disk.path.string, disk.next.string])
                 #expect(result.exitCode == code && result.standardError.isEmpty, "\(result)")
                 let summary = try JSONDecoder().decode(Summary.self, from: Data(result.outputBytes))
-                #expect(summary.sync == "incremental" && summary.parent == disk.last.string && summary.unchanged == true)
+                #expect(
+                    summary.sync == "incremental" && summary.parent == disk.last.string && summary.unchanged == true)
                 #expect(haveSameBytes(before, try directory.read("disk.qcow2")), "nothing is written to the disk")
                 try disk.keep(disk.next)
             }

@@ -19,18 +19,36 @@ enum FileLink {
 }
 
 extension ChainedDisk {
+    /// A big-endian number of the image.
+    private static func number(_ bytes: [UInt8], _ offset: Int, _ count: Int = 8) -> Int {
+        bytes[offset..<offset + count].reduce(0) { $0 << 8 | Int($1) }
+    }
+
     /// Makes the first entry of the first bitmap's table lead out of the file.
     func breakBitmapTable() throws {
         var bytes = try directory.read("disk.qcow2")
-        func number(_ offset: Int, _ count: Int) -> Int {
-            bytes[offset..<offset + count].reduce(0) { $0 << 8 | Int($1) }
-        }
         // Header extensions start behind the header: type, length, data filled up to eight bytes.
-        var offset = number(100, 4)
-        while number(offset, 4) != 0x2385_2875 { offset += 8 + (number(offset + 4, 4) + 7) / 8 * 8 }
-        let directory = number(offset + 8 + 16, 8)
-        let table = number(directory, 8)
+        var offset = Self.number(bytes, 100, 4)
+        while Self.number(bytes, offset, 4) != 0x2385_2875 {
+            offset += 8 + (Self.number(bytes, offset + 4, 4) + 7) / 8 * 8
+        }
+        let table = Self.number(bytes, Self.number(bytes, offset + 8 + 16))
         bytes[table] = 0x7F
-        try self.directory.write(bytes, to: "disk.qcow2")
+        try directory.write(bytes, to: "disk.qcow2")
+    }
+
+    /// Where the first bytes of a compressed cluster are in an image of 64 KiB clusters and one L2 table.
+    func compressedBytes(at guest: Int, of bytes: [UInt8]) -> Range<Int> {
+        let mask = (1 << 56) - 512
+        let table = Self.number(bytes, Self.number(bytes, 40)) & mask
+        let offset = Self.number(bytes, table + (guest >> 16) * 8) & ((1 << 54) - 1)
+        return offset..<offset + 16
+    }
+
+    /// Makes a compressed cluster undecodable.
+    func breakCompressedCluster(at guest: Int) throws {
+        var bytes = try directory.read("disk.qcow2")
+        for index in compressedBytes(at: guest, of: bytes) { bytes[index] = 0xFF }
+        try directory.write(bytes, to: "disk.qcow2")
     }
 }

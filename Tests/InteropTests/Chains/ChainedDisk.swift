@@ -56,7 +56,8 @@ struct ChainedDisk {
 
     mutating func resize(to length: UInt64) async throws {
         let shrinks = length < self.length ? ["--shrink"] : []
-        try await Program.qemuIMG.runSuccessfully(["resize", "-q", "-f", "qcow2"] + shrinks + [path.string, "\(length)"])
+        try await Program.qemuIMG.runSuccessfully(
+            ["resize", "-q", "-f", "qcow2"] + shrinks + [path.string, "\(length)"])
         self.length = length
     }
 
@@ -73,6 +74,12 @@ struct ChainedDisk {
     /// Makes the next increment over the last backup.
     mutating func increment(_ bitmap: String = "b0", _ arguments: [String] = []) async throws {
         try await backUp(["--sync=incremental", "--bitmap", bitmap, "-b", last.string] + arguments)
+    }
+
+    /// Makes an increment over a backup that is no point of its own.
+    mutating func backUpOver(_ parent: FilePath, to target: FilePath) async throws {
+        try await Peers.backUp(path, to: target, ["--sync=incremental", "--bitmap=b0", "-b", parent.string])
+        try keep(target)
     }
 
     /// Notes that a backup shows the disk as it is now.
