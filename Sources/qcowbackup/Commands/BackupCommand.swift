@@ -79,8 +79,9 @@ struct BackupCommand: CopyingCommand {
 
     func copyingRun(in environment: ProgramEnvironment) throws -> CopyingRun {
         let request = try request()
-        return CopyingRun(isCompressed: request.compression != nil, isStrict: bitmapOptions.isStrict) { warn in
-            environment.makeBackup(request, warn)
-        }
+        return CopyingRun(
+            isCompressed: request.compression != nil, isStrict: bitmapOptions.isStrict,
+            check: { () throws(ServiceError) in try request.check() },
+            make: { warn in environment.makeBackup(request, warn) })
     }
 }

@@ -18,6 +18,8 @@ struct CopyingRun {
     var isCompressed: Bool
     /// Whether the exit code tells more than whether it succeeded.
     var isStrict = false
+    /// Refuses options that contradict each other.
+    var check: () throws(ServiceError) -> Void = { () throws(ServiceError) in }
     var make: (_ warn: @escaping @Sendable (String) -> Void) -> RunningBackup
 }
 
@@ -31,9 +33,9 @@ extension CopyingCommand {
         } catch {
             preconditionFailure("checked when the command line was parsed")
         }
-        do {
+        do throws(ServiceError) {
             // Before anything is shown or done; the advice is better than the parser's.
-            try request.check()
+            try run.check()
         } catch {
             console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
             return ProgramStatus(error.code)
