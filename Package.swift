@@ -93,7 +93,10 @@ let package = Package(
             ["BackupCore", "BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
         tests(
             "BackupServiceTests",
-            ["BackupCore", "BackupService", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
+            [
+                "BackupCore", "BackupService", "BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format",
+                "TestSupport", system,
+            ]),
         tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments]),
         tests("InteropTests", ["BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]

@@ -15,6 +15,8 @@ public struct ServiceError: Error, Sendable {
         case noSpace = "no-space"
         /// A bitmap can't be relied on.
         case inconsistent
+        /// The backup is complete and on stable storage, but its bitmap is not what it should be.
+        case bitmapNotUpdated = "bitmap-not-updated"
         /// An image breaks the rules of its format.
         case corrupt
         /// An image is valid but uses what this program does not support.

@@ -90,7 +90,7 @@ struct ErrorPolicyTests {
             "-c", script, program, "--on-target-error=stop", "-f", "raw", directory.file("disk.raw").string,
             directory.file("copy.qcow2").string,
         ])
-        try await running.waitForOutput("the backup stands still")
+        try await running.waitForOutput("the run stands still")
         try await Program("prlimit").runSuccessfully(["--pid", "\(running.processID)", "--fsize=unlimited"])
         running.signal(SIGUSR2)
         let result = try await running.wait()

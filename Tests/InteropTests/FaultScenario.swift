@@ -34,5 +34,7 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
         FaultScenario(name: "full, onto an image", arguments: ["-n"], before: .emptyImage),
         FaultScenario(name: "raw", arguments: ["-O", "raw", "--copy-range=on"], before: .nothing, isRaw: true),
         FaultScenario(name: "raw, onto a file", arguments: ["-O", "raw", "-n"], before: .fullRaw, isRaw: true),
+        FaultScenario(
+            name: "restored into place", arguments: ["restore", "--force", "-O", "raw"], before: .oldImage, isRaw: true),
     ]
 }

@@ -21,7 +21,7 @@ struct FaultSpaceTests {
 
     @Test(
         "a full file system", .enabled("needs a private mount", { try await FaultSpaceTests.canMount() }),
-        arguments: [["--sync=full"], ["--sync=top"], ["-O", "raw"], ["--force"]])
+        arguments: [["--sync=full"], ["--sync=top"], ["-O", "raw"], ["--force"], ["restore"]])
     func fullFileSystem(_ arguments: [String]) async throws {
         let workshop = try await FaultWorkshop()
         let program = try #require(Program.qcowbackup.path?.string)

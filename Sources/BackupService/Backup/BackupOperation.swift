@@ -13,11 +13,20 @@ public final class BackupOperation: Sendable {
 
     private let request: BackupRequest
     private let warn: @Sendable (String) -> Void
+    /// Opens the source in another way than `request` says; `nil` for a backup.
+    private let opening: SourceOpening?
     private let state = Locked(State())
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
+    public convenience init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
+        self.init(request, opening: nil, warn: warn)
+    }
+
+    typealias SourceOpening = @Sendable () async throws(ServiceError) -> OpenedDisk
+
+    init(_ request: BackupRequest, opening: SourceOpening?, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
+        self.opening = opening
         self.warn = warn
     }
 
@@ -77,13 +86,39 @@ public final class BackupOperation: Sendable {
     private func backUp(_ workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {
         let clock = ContinuousClock()
         let start = clock.now
+        try request.check()
         let source = try await openSource()
-        let sync = source.backing == nil ? .full : request.sync
-        try checkCancelled()
-        let target = try await TargetMaker(request: request, source: source, sync: sync, warn: warn).make()
+        var plan = BackupPlan(
+            source: source, sync: source.backing == nil && request.sync == .top ? .full : request.sync)
+        if let name = request.bitmap {
+            try await plan.use(SourceBitmap(name, request, of: source, warn: warn))
+        }
         var summary: BackupSummary
         do throws(ServiceError) {
-            summary = try await copy(source, to: target, sync: sync, on: workers)
+            if plan.sync.isIncrement, let parent = request.parent {
+                try await plan.put(on: ParentChain(parent, format: request.parentFormat, for: source), warn: warn)
+            }
+            summary = try await backUp(plan, on: workers)
+        } catch {
+            await plan.bitmap?.close(warn: warn)
+            throw error
+        }
+        await plan.bitmap?.close(warn: warn)
+        let elapsed = (clock.now - start).components
+        summary.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+        return summary
+    }
+
+    /// Makes the target, copies, makes it durable, and only then lets the bitmap follow.
+    private func backUp(_ plan: BackupPlan, on workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {
+        try checkCancelled()
+        let maker = TargetMaker(
+            request: request, source: plan.source, sync: plan.sync, parent: plan.parent, warn: warn)
+        let target = try await maker.make()
+        let jobSource = try plan.makeJobSource()
+        var summary: BackupSummary
+        do throws(ServiceError) {
+            summary = try await copy(jobSource, to: target, plan, on: workers)
             try checkCancelled()
             try await target.commit()
         } catch {
@@ -91,8 +126,9 @@ public final class BackupOperation: Sendable {
             throw error
         }
         summary.targetLength = target.fileLength
-        let elapsed = (clock.now - start).components
-        summary.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+        if let bitmap = plan.bitmap, let left = plan.dirty(in: jobSource) {
+            try await bitmap.finish(leaving: left, target: request.target)
+        }
         return summary
     }
 
@@ -101,24 +137,28 @@ public final class BackupOperation: Sendable {
     }
 
     private func openSource() async throws(ServiceError) -> OpenedDisk {
+        if let opening { return try await opening() }
         let opener = DiskOpener(
-            backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource)
+            backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource,
+            changesBitmaps: SourceBitmap.mayChange(request))
         do throws(ChainError) {
             let disk = try await opener.open(request.source, format: request.sourceFormat, snapshot: request.snapshot)
             disk.warnings.forEach(warn)
             return disk
         } catch {
+            if request.parent != nil, case .unknownBackingFormat = error { throw ParentChain.formatNotRecorded(error) }
             throw ServiceError(error)
         }
     }
 
     private func copy(
-        _ source: OpenedDisk, to target: BackupTarget, sync: BackupRequest.Sync, on workers: WorkerThreads
+        _ source: any BlockDevice, to target: BackupTarget, _ plan: BackupPlan, on workers: WorkerThreads
     ) async throws(ServiceError) -> BackupSummary {
         do throws(JobError) {
             let job = try await BackupJob(
-                source: source.device, target: target.device,
-                configuration: BackupJob.Configuration(request, sync: sync), registry: JobRegistry())
+                source: source, target: target.device,
+                configuration: BackupJob.Configuration(request, sync: plan.sync, bitmap: plan.bitmap),
+                registry: JobRegistry())
             job.warnings.forEach(warn)
             let observer = JobObserver(warn: warn)
             let observation = Task { await observer.follow(job.events) }
@@ -133,11 +173,11 @@ public final class BackupOperation: Sendable {
             await observation.value
             try end.get()
             let counters = job.progress.counters
+            let unmarked = plan.sync.isIncrement ? source.length - min(source.length, job.progress.length) : 0
             return BackupSummary(
-                target: request.target, virtualSize: source.device.length, bytesRead: counters.read,
-                bytesWritten: counters.written, bytesZero: counters.zero, bytesSkipped: counters.skipped,
-                bytesOffloaded: counters.offloaded,
-                unreadable: job.unreadableRanges())
+                target: request.target, sync: plan.sync, virtualSize: source.length, bytesRead: counters.read,
+                bytesWritten: counters.written, bytesZero: counters.zero, bytesSkipped: counters.skipped + unmarked,
+                bytesOffloaded: counters.offloaded, unreadable: job.unreadableRanges(), bitmap: plan.bitmapSummary)
         } catch {
             throw ServiceError(error)
         }

@@ -10,6 +10,23 @@ public struct BackupRequest: Sendable {
         case full
         /// What the top layer holds; the target gets the source's backing file as its own.
         case top
+        /// What a bitmap of the source marks; the target goes on top of `parent`. Success clears the bitmap.
+        case incremental
+        /// As `incremental`; `bitmapMode` says what becomes of the bitmap.
+        case bitmap
+
+        /// Whether the target holds changes only, on top of an earlier backup.
+        public var isIncrement: Bool { self == .incremental || self == .bitmap }
+    }
+
+    /// What becomes of the bitmap.
+    public enum BitmapMode: String, Sendable, CaseIterable {
+        /// It stays as it is: the next backup has these changes too.
+        case never
+        /// Cleared once the backup is on stable storage.
+        case onSuccess = "on-success"
+        /// As `onSuccess`: of a backup that failed nothing is left that changes could be left out for.
+        case always
     }
 
     /// What to do about a target that exists.
@@ -47,6 +64,20 @@ public struct BackupRequest: Sendable {
     public var sync = Sync.full
     /// Format of the source; `nil` recognises it by its magic number.
     public var sourceFormat: ImageFormat?
+    /// Name of the source's persistent bitmap to work by, or to start anew with a full backup; `nil` for none.
+    public var bitmap: String?
+    /// `nil` for what the sync mode implies.
+    public var bitmapMode: BitmapMode?
+    /// Make the bitmap where there is none, and replace one that can't be relied on: for full and top.
+    public var createsBitmap = false
+    /// Bytes that a bit of the bitmap stands for; `nil` for any, and for a usual one where it is made.
+    public var granularity: UInt64?
+    /// The backup that an increment goes on: the target's backing file.
+    public var parent: String?
+    /// `nil` for qcow2: it is never recognised, as that of no backing file.
+    public var parentFormat: ImageFormat?
+    /// Where the bitmap can't be relied on, make a full backup instead of an increment, and start the bitmap anew.
+    public var fallsBackToFull = false
     /// Format of backing files that record none; `nil` refuses them.
     public var backingFormat: ImageFormat?
     public var targetFormat = ImageFormat.qcow2

@@ -4,6 +4,8 @@
 public struct BackupSummary: Sendable, Equatable {
     /// The finished target.
     public var target: String
+    /// What was made, after what the source allows has been considered.
+    public var sync: BackupRequest.Sync
     public var virtualSize: UInt64
     /// Read from the source, uncompressed.
     public var bytesRead: UInt64
@@ -11,7 +13,7 @@ public struct BackupSummary: Sendable, Equatable {
     public var bytesWritten: UInt64
     /// Found to be zero, and recorded as such without data.
     public var bytesZero: UInt64
-    /// Not copied: the top layer doesn't hold them.
+    /// Not copied: the top layer doesn't hold them, or the bitmap doesn't mark them.
     public var bytesSkipped: UInt64
     /// Copied or shared by the kernel; part of `bytesWritten`.
     public var bytesOffloaded: UInt64
@@ -20,13 +22,17 @@ public struct BackupSummary: Sendable, Equatable {
     /// Length of the target file; `nil` where it is no file.
     public var targetLength: UInt64?
     public var seconds: Double
+    /// What was done about a bitmap; `nil` for a backup without one.
+    public var bitmap: BitmapSummary?
 
     public init(
-        target: String, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0, bytesWritten: UInt64 = 0,
+        target: String, sync: BackupRequest.Sync = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0,
+        bytesWritten: UInt64 = 0,
         bytesZero: UInt64 = 0, bytesSkipped: UInt64 = 0, bytesOffloaded: UInt64 = 0, unreadable: [Range<UInt64>] = [],
-        targetLength: UInt64? = nil, seconds: Double = 0
+        targetLength: UInt64? = nil, seconds: Double = 0, bitmap: BitmapSummary? = nil
     ) {
         self.target = target
+        self.sync = sync
         self.virtualSize = virtualSize
         self.bytesRead = bytesRead
         self.bytesWritten = bytesWritten
@@ -36,5 +42,6 @@ public struct BackupSummary: Sendable, Equatable {
         self.unreadable = unreadable
         self.targetLength = targetLength
         self.seconds = seconds
+        self.bitmap = bitmap
     }
 }

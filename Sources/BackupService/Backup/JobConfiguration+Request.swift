@@ -8,15 +8,40 @@ extension BackupJob.Configuration {
 
     /// How to do what the user asks for.
     ///
-    /// - Parameter sync: the mode that fits the source.
-    init(_ request: BackupRequest, sync: BackupRequest.Sync) {
+    /// - Parameters:
+    ///   - sync: the mode that fits the source.
+    ///   - bitmap: the bitmap to work by, or to synchronise.
+    init(_ request: BackupRequest, sync: BackupRequest.Sync, bitmap: SourceBitmap?) {
         self.init(
-            sync: sync == .top ? .top : .full, compress: request.compression != nil,
+            sync: SyncMode(sync), compress: request.compression != nil,
             copyRange: request.copyRange != .off, maxWorkers: request.workers)
         speed = request.speed
         onSourceError = ErrorPolicy(request.onSourceError)
         onTargetError = ErrorPolicy(request.onTargetError)
         sourceTries = Self.triesOfACluster
+        self.bitmap = bitmap?.name
+        bitmapMode = bitmap.map { BitmapMode($0.mode) }
+    }
+}
+
+extension SyncMode {
+    fileprivate init(_ sync: BackupRequest.Sync) {
+        switch sync {
+        case .full: self = .full
+        case .top: self = .top
+        case .incremental: self = .incremental
+        case .bitmap: self = .bitmap
+        }
+    }
+}
+
+extension BitmapMode {
+    fileprivate init(_ mode: BackupRequest.BitmapMode) {
+        switch mode {
+        case .never: self = .never
+        case .onSuccess: self = .onSuccess
+        case .always: self = .always
+        }
     }
 }
 

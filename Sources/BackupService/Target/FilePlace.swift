@@ -64,7 +64,7 @@ struct FilePlace: Sendable {
         guard let status = try status(of: partialPath) else { return }
         let advice = "\(path) is written there at first: choose another target"
         if readFiles.contains(status.identity) {
-            throw ServiceError(.usage, "\(partialPath) is part of the source", advice: advice)
+            throw ServiceError(.usage, "\(partialPath) is part of the source or of the parent", advice: advice)
         }
         if status.kind != .regular {
             throw ServiceError(.exists, "\(partialPath) is in the way and not a regular file", advice: advice)

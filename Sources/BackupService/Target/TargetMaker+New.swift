@@ -43,7 +43,8 @@ extension TargetMaker {
         }
         guard let present = try status(of: path) else { return FilePlace(path: path, replaces: false) }
         guard !readFiles.contains(present.identity) else {
-            throw ServiceError(.usage, "\(path) is part of the source", advice: "choose another data_file")
+            throw ServiceError(
+                .usage, "\(path) is part of the source or of the parent", advice: "choose another data_file")
         }
         guard present.kind == .regular else { throw ServiceError(.notADisk(path: path, kind: present.kind)) }
         guard request.existingTarget == .replace else {
@@ -84,9 +85,10 @@ extension TargetMaker {
         }
     }
 
-    /// The disk that shows through a target that gets the source's backing file.
+    /// The disk that shows through a target that has a backing file: its parent's or the source's.
     private func backingDevice(_ options: Qcow2Options) -> (any BlockDevice)? {
-        options.backingFileName == nil ? nil : (source.device as? Qcow2Image)?.backing
+        if let parent { return parent.disk.device }
+        return options.backingFileName == nil ? nil : (source.device as? Qcow2Image)?.backing
     }
 
     private func layOutRaw(in file: UnnamedFile) async throws(ServiceError) -> BackupTarget {

@@ -10,6 +10,8 @@ struct TargetMaker {
     let source: OpenedDisk
     /// What is copied, after what the source allows has been considered.
     let sync: BackupRequest.Sync
+    /// What the target is to go on top of; `nil` where it isn't an increment.
+    var parent: ParentChain?
     let warn: @Sendable (String) -> Void
 
     var copyRange: CopyRangePolicy {
@@ -90,6 +92,10 @@ struct TargetMaker {
             options.backingFileName = ServicePath.absolute(backing.path)
             options.backingFormat = backing.format
         }
+        if let parent {
+            options.backingFileName = parent.name
+            options.backingFormat = parent.format
+        }
         if request.existingTarget != .reuse {
             // Here, so that nothing is touched for an image that can't be.
             do throws(Qcow2Error.Problem) {
@@ -116,6 +122,10 @@ struct TargetMaker {
             let name = file.name == request.target ? "" : ", \(file.name)"
             throw ServiceError(.usage, "\(request.target) is \(what)\(name)", advice: "choose another target")
         }
+        if let parent, parent.disk.files.contains(where: { $0.identity == status.identity }) {
+            throw ServiceError(
+                .usage, "\(request.target) is the parent, or part of its chain", advice: "choose another target")
+        }
         switch status.kind {
         case .regular: return .file(resolved: try ServicePath.resolved(request.target))
         case .blockDevice: return .blockDevice
@@ -133,7 +143,7 @@ struct TargetMaker {
 
     /// The files that are read, and so never written.
     var readFiles: [FileIdentity] {
-        source.files.map(\.identity)
+        (source.files + (parent?.disk.files ?? [])).map(\.identity)
     }
 
     /// Refuses to replace an image that is in use: its user would go on writing to what has no name any more.

@@ -40,7 +40,7 @@ struct TargetOptions {
             case "backing_file", "backing_fmt":
                 throw ServiceError(
                     .usage, "option \(name): the backing file follows from --sync",
-                    advice: "--sync=top gives the target the source's backing file")
+                    advice: "--sync=top gives the target the source's backing file, -b PARENT an increment its parent")
             case "preallocation":
                 guard value == "off" else {
                     throw ServiceError(

@@ -29,14 +29,25 @@ extension PersistentBitmaps {
                 throw reader.failure(
                     .notWritable(reason: "an earlier change of its bitmaps failed half way: open it anew"))
             }
-            var draft = state.withLock { state in
-                Draft(bitmaps: state.entries.map { Draft.Bitmap(entry: $0) }, marked: state.marked)
-            }
-            for change in changes {
-                try await perform(change, on: &draft)
-            }
-            try await commit(draft, in: metadata)
+            try await commit(try await draft(after: changes), in: metadata)
         }
+    }
+
+    /// Checks that changes could be made, as far as the bitmaps as they are tell, without making them.
+    ///
+    /// - Throws: `BlockError`: what `apply` would refuse.
+    public func check(_ changes: [BitmapChange]) async throws(BlockError) {
+        _ = try await draft(after: changes)
+    }
+
+    private func draft(after changes: [BitmapChange]) async throws(BlockError) -> Draft {
+        var draft = state.withLock { state in
+            Draft(bitmaps: state.entries.map { Draft.Bitmap(entry: $0) }, marked: state.marked)
+        }
+        for change in changes {
+            try await perform(change, on: &draft)
+        }
+        return draft
     }
 
     /// Whether a change failed in the moment in which it happens: it has happened or it hasn't, and no further one is

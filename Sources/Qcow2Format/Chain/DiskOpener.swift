@@ -15,13 +15,17 @@ public struct DiskOpener: Sendable {
     /// Whether the disk's own file is opened so that it can be changed, with the lock of a writer: for its bitmaps, while
     /// the disk itself is only read. The files behind it are opened for reading either way.
     public var changesBitmaps: Bool
+    /// Where the files are that images name; `nil` for where the images say.
+    public var folder: ChainFolder?
 
     public init(
-        backingFormat: ImageFormat? = nil, lock: ImageLockMode? = .readOnlySource, changesBitmaps: Bool = false
+        backingFormat: ImageFormat? = nil, lock: ImageLockMode? = .readOnlySource, changesBitmaps: Bool = false,
+        folder: ChainFolder? = nil
     ) {
         self.backingFormat = backingFormat
         self.lock = lock
         self.changesBitmaps = changesBitmaps
+        self.folder = folder
     }
 
     /// Bytes of tables that the images of a chain keep in memory together. A disk is read from front to back: little of
@@ -63,6 +67,7 @@ public struct DiskOpener: Sendable {
         let cacheLength = min(Qcow2Image.defaultCacheLength, Self.chainCacheLength / chain.layers.count)
         // From the bottom up, each on top of what lies behind it.
         var device: (any BlockDevice)?
+        var lengths: [UInt64] = []
         for (index, layer) in chain.layers.enumerated().reversed() {
             let role = Self.role(of: index, in: chain.layers)
             let backing = device
@@ -72,10 +77,12 @@ public struct DiskOpener: Sendable {
                     snapshot: index == 0 ? snapshot : nil, dataFile: Self.dataFile(of: index, in: chain),
                     backing: backing, cacheLength: cacheLength)
             }
+            lengths.append(device?.length ?? 0)
         }
         guard let device else { preconditionFailure("a chain has at least one layer") }
         return OpenedDisk(
-            device: device, layers: chain.layers, dataFiles: chain.dataFiles, warnings: chain.warnings)
+            device: device, layers: chain.layers, lengths: lengths.reversed(), dataFiles: chain.dataFiles,
+            warnings: chain.warnings)
     }
 
     private static func role(of index: Int, in layers: [OpenedDisk.Layer]) -> ChainError.Role {
@@ -140,7 +147,7 @@ public struct DiskOpener: Sendable {
         of image: Qcow2File, at path: String, into chain: inout Chain
     ) async throws(ChainError) {
         guard image.references.hasExternalDataFile else { return }
-        guard let dataPath = image.dataFilePath else { throw .dataFileNotNamed(image: path) }
+        guard let dataPath = dataPath(of: image) else { throw .dataFileNotNamed(image: path) }
         let file = try await open(dataPath, .dataFile(of: path))
         note(file, in: &chain)
         chain.dataFiles.append(file)
@@ -156,7 +163,7 @@ public struct DiskOpener: Sendable {
         } catch {
             throw .unusableBackingName(name, of: image, reason: error.reason)
         }
-        let path = ImagePath.resolve(reference.path, relativeTo: image)
+        let path = try path(of: reference, namedAs: name, in: image)
         // What the image records counts, as in QEMU, whatever a description says.
         if let text = recorded ?? reference.format {
             guard let format = ImageFormat(rawValue: text) else {
@@ -166,6 +173,21 @@ public struct DiskOpener: Sendable {
         }
         guard let backingFormat else { throw .unknownBackingFormat(backing: path, of: image) }
         return (path, backingFormat)
+    }
+
+    private func path(
+        of reference: BackingReference, namedAs name: String, in image: String
+    ) throws(ChainError) -> String {
+        guard let folder else { return ImagePath.resolve(reference.path, relativeTo: image) }
+        guard let path = folder.path(of: reference.path) else {
+            throw .unusableBackingName(name, of: image, reason: "it ends in no name to look for in \(folder.path)")
+        }
+        return path
+    }
+
+    private func dataPath(of image: Qcow2File) -> String? {
+        guard let folder else { return image.dataFilePath }
+        return image.references.dataFileName.flatMap(folder.path(of:))
     }
 
     private static func wrap<Result>(

@@ -14,6 +14,8 @@ public struct OpenedDisk: Sendable {
     public let device: any BlockDevice
     /// The files of the backing chain, top first. External data files are not among them.
     public let layers: [Layer]
+    /// Length in bytes of the disk that each layer is, top first.
+    public let lengths: [UInt64]
     /// External data files.
     public let dataFiles: [FileDevice]
     /// What the user should know before relying on the disk, one line each.

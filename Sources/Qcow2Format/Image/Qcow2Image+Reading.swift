@@ -55,13 +55,24 @@ extension Qcow2Image {
     }
 
     /// A file that ends before a cluster's data was cut off: reading zeroes there would hide that.
-    private func checkStored(_ host: HostOffset, run: ClusterRun) throws(BlockError) {
+    func checkStored(_ host: HostOffset, run: ClusterRun) throws(BlockError) {
         let fileLength = storage.length
         guard let end = host.bytes.adding(run.length), end <= fileLength else {
             throw failure(
                 .cluster(
                     .dataCluster, guest: run.guest, offset: host.bytes,
                     rule: "reaches past the end of the file (\(fileLength) bytes): the image is truncated"))
+        }
+    }
+
+    /// Of compressed data the last sector need not be there as a whole.
+    func checkStored(_ descriptor: CompressedClusterDescriptor, run: ClusterRun) throws(BlockError) {
+        let fileLength = file.length
+        guard descriptor.offset.bytes < fileLength else {
+            throw failure(
+                .cluster(
+                    .compressedCluster, guest: run.guest, offset: descriptor.offset.bytes,
+                    rule: "lies past the end of the file (\(fileLength) bytes): the image is truncated"))
         }
     }
 
@@ -121,13 +132,7 @@ extension Qcow2Image {
         for run in runs {
             guard case .compressed(let descriptor) = run.kind else { break }
             let start = descriptor.offset.bytes
-            guard start < fileLength else {
-                throw failure(
-                    .cluster(
-                        .compressedCluster, guest: run.guest, offset: start,
-                        rule: "lies past the end of the file (\(fileLength) bytes): the image is truncated"))
-            }
-            // The last sector need not be there as a whole.
+            try checkStored(descriptor, run: run)
             let end = min(start + descriptor.length, fileLength)
             if let before = range {
                 guard start >= before.lowerBound, start <= before.upperBound,

@@ -33,9 +33,9 @@ struct CopyingOptions: ParsableArguments {
     @Option(
         name: .customLong("on-source-error"),
         help: ArgumentHelp(
-            "What to do when SOURCE can't be read.",
+            "What to do when the source can't be read.",
             discussion: """
-                report: give the backup up. ignore: after three tries go on with zeroes in place of the cluster, list \
+                report: give up. ignore: after three tries go on with zeroes in place of the cluster, list \
                 what is missing, and exit with code 3. stop: stand still until resumed, then try again. enospc: as report.
                 """,
             valueName: "action"))
@@ -46,7 +46,7 @@ struct CopyingOptions: ParsableArguments {
         help: ArgumentHelp(
             "What to do when TARGET can't be written.",
             discussion: """
-                report: give the backup up. ignore: try again until it works. stop: stand still until resumed, then try \
+                report: give up. ignore: try again until it works. stop: stand still until resumed, then try \
                 again. enospc: stop where there is no space, report all else.
                 """,
             valueName: "action"))

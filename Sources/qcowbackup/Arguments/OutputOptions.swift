@@ -25,7 +25,7 @@ struct OutputOptions: ParsableArguments {
             "How to show progress on standard error. (default: auto)",
             discussion: """
                 auto: a bar on a terminal, nothing elsewhere. json: one object to a line, at most one a second; \
-                percent is 100 only in the last, once the backup is on stable storage. Signal USR1 prints one line at \
+                percent is 100 only in the last, once all is on stable storage. Signal USR1 prints one line at \
                 any time.
                 """,
             valueName: "form"))

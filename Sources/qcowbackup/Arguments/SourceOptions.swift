@@ -11,7 +11,9 @@ struct SourceOptions: ParsableArguments {
             discussion: """
                 full: everything that the disk shows, backing files included; TARGET stands alone. \
                 top: what the topmost image of the chain holds; TARGET gets SOURCE's backing file as its own. \
-                A SOURCE without a backing file is copied in full either way.
+                A SOURCE without a backing file is copied in full either way. \
+                incremental: what --bitmap marks, on top of the backup that -b names; success clears the bitmap. \
+                bitmap: the same; --bitmap-mode says what becomes of the bitmap.
                 """,
             valueName: "mode"))
     var sync: SyncArgument = .full
@@ -24,9 +26,11 @@ struct SourceOptions: ParsableArguments {
     @Option(
         name: .customShort("F", allowingJoined: true),
         help: ArgumentHelp(
-            "Format of backing files whose format no image records.",
+            "Format of the backing file: of PARENT with -b, else of SOURCE's where no image records it.",
             discussion: """
-                Never guessed: a guest could write a qcow2 header into a raw disk and so have other files read.
+                Never guessed: a guest could write a qcow2 header into a raw disk and so have other files read. A PARENT \
+                without -F is taken as qcow2. With -b, backing files whose format no image records are refused; \
+                qemu-img rebase -u -F has it recorded.
                 """,
             valueName: "format"))
     var backingFormat: ImageFormat?

@@ -3,7 +3,7 @@
 import ArgumentParser
 import BackupService
 
-/// The value of `--sync`. The backup job's other modes are known by name, so that they can be refused with a reason.
+/// The value of `--sync`. The backup job's other mode is known by name, so that it can be refused with a reason.
 enum SyncArgument: String, CaseIterable, ExpressibleByArgument {
     case full
     case top
@@ -27,8 +27,8 @@ enum SyncArgument: String, CaseIterable, ExpressibleByArgument {
         case .none:
             throw ValidationError(
                 "--sync=none copies what a guest overwrites, and offline there is none: use full or top")
-        case .incremental, .bitmap:
-            throw ValidationError("--sync=\(rawValue) is not available in this version: use full or top")
+        case .incremental: return .incremental
+        case .bitmap: return .bitmap
         }
     }
 }

@@ -8,8 +8,9 @@ import Qcow2Format
 struct TargetOptions: ParsableArguments {
     @Option(
         name: .customShort("O", allowingJoined: true),
-        help: ArgumentHelp("Format of TARGET.", valueName: "format"))
-    var format: ImageFormat = .qcow2
+        help: ArgumentHelp(
+            "Format of TARGET. (default: qcow2; restore writes raw onto a block device)", valueName: "format"))
+    var format: ImageFormat?
 
     @Option(
         name: .customShort("o", allowingJoined: true),
@@ -23,8 +24,8 @@ struct TargetOptions: ParsableArguments {
         help: ArgumentHelp(
             "TARGET exists: write into it as it is, and create nothing.",
             discussion: """
-                For block devices and for images made by other tools. Until the backup is complete the start of TARGET \
-                is blank, so that an unfinished one can't be taken for a disk.
+                For block devices and for images made by other tools. Until all is written the start of TARGET is \
+                blank, so that an unfinished one can't be taken for a disk.
                 """))
     var reuses = false
 
@@ -37,7 +38,7 @@ struct TargetOptions: ParsableArguments {
 
     @Flag(
         name: .customLong("keep-partial"),
-        help: "If the backup fails, keep what was written, as TARGET.partial.")
+        help: "If the run fails, keep what was written, as TARGET.partial.")
     var keepPartial = false
 
     /// All `-o` options in order.

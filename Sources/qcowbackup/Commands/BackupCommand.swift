@@ -2,12 +2,13 @@
 
 import ArgumentParser
 import BackupService
+import Qcow2Format
 
 /// `qcowbackup [backup] [options] SOURCE TARGET`
-struct BackupCommand: ParsableCommand {
+struct BackupCommand: CopyingCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup",
-        abstract: "Copy a disk, or what its top layer holds, to TARGET.",
+        abstract: "Copy a disk, or what changed in it, to TARGET.",
         usage: "qcowbackup [backup] [<options>] <SOURCE> <TARGET>",
         discussion: BackupHelp.discussion)
 
@@ -28,6 +29,9 @@ struct BackupCommand: ParsableCommand {
     @OptionGroup(title: "Target")
     var targetOptions: TargetOptions
 
+    @OptionGroup(title: "Bitmap")
+    var bitmapOptions: BackupBitmapOptions
+
     @OptionGroup(title: "Compression")
     var compression: CompressionOptions
 
@@ -38,8 +42,9 @@ struct BackupCommand: ParsableCommand {
     var output: OutputOptions
 
     func validate() throws {
-        try Self.check(location: source, named: "SOURCE")
-        try Self.check(location: target, named: "TARGET")
+        try LocationCheck.check(source, named: "SOURCE")
+        try LocationCheck.check(target, named: "TARGET")
+        if let parent = bitmapOptions.parent { try LocationCheck.check(parent, named: "PARENT") }
         _ = try request()
     }
 
@@ -50,10 +55,16 @@ struct BackupCommand: ParsableCommand {
         var request = BackupRequest(source: source, target: target)
         request.sync = try sourceOptions.sync.mode()
         request.sourceFormat = sourceOptions.sourceFormat
-        request.backingFormat = sourceOptions.backingFormat
+        bitmapOptions.apply(to: &request)
+        // As with qemu-img create, -F goes with -b where that is given.
+        if request.parent == nil {
+            request.backingFormat = sourceOptions.backingFormat
+        } else {
+            request.parentFormat = sourceOptions.backingFormat
+        }
         request.snapshot = sourceOptions.snapshot
         request.forceShare = sourceOptions.forceShare
-        request.targetFormat = targetOptions.format
+        request.targetFormat = targetOptions.format ?? .qcow2
         request.targetOptions = targetOptions.options
         request.existingTarget = targetOptions.existing
         request.keepPartial = targetOptions.keepPartial
@@ -66,14 +77,11 @@ struct BackupCommand: ParsableCommand {
         return request
     }
 
-    /// Refuses an empty name, and the ways to name a disk that aren't paths: they would be looked for as files.
-    private static func check(location: String, named name: String) throws {
-        if location.isEmpty {
-            throw ValidationError("\(name) is empty")
-        }
-        let notPaths = ["nbd:", "nbd+", "nbds:", "nbds+", "json:", "driver="]
-        if let prefix = notPaths.first(where: location.hasPrefix) {
-            throw ValidationError("\(name): \(prefix)... is not available in this version")
-        }
+    func copyingRun(in environment: ProgramEnvironment) throws -> CopyingRun {
+        let request = try request()
+        return CopyingRun(
+            isCompressed: request.compression != nil, isStrict: bitmapOptions.isStrict,
+            check: { () throws(ServiceError) in try request.check() },
+            make: { warn in environment.makeBackup(request, warn) })
     }
 }

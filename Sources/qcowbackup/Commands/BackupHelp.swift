@@ -4,9 +4,13 @@
 enum BackupHelp {
     static let discussion = """
         TARGET is a plain qcow2 image (or raw, with -O raw) that every QEMU opens. It appears under its name only when \
-        it is complete and on stable storage; until then it is TARGET.partial. SOURCE is only read.
+        it is complete and on stable storage; until then it is TARGET.partial. SOURCE is only read, but for its bitmap, \
+        which changes once TARGET is complete.
 
         OTHER COMMANDS:
+          qcowbackup restore BACKUP TARGET
+              write a backup, with all that it is based on, to a file or a block
+              device (qcowbackup help restore)
           qcowbackup bitmap
               list, add, remove, clear, enable, disable and merge the persistent
               dirty bitmaps of a qcow2 image (qcowbackup help bitmap)
@@ -22,8 +26,24 @@ enum BackupHelp {
               a smaller backup, for QEMU 5.1 and later
           qcowbackup -O raw -n disk.qcow2 /dev/vg0/restored
               onto a block device
+          qcowbackup --bitmap b0 --create-bitmap disk.qcow2 full.qcow2
+              the whole disk; from now on bitmap b0 records what changes
+          qcowbackup --sync=incremental --bitmap b0 -b full.qcow2 disk.qcow2 inc1.qcow2
+              only what changed since, as a layer over full.qcow2; the next goes
+              on with -b inc1.qcow2. Each layer shows the disk as it was then.
+          qcowbackup --sync=bitmap --bitmap b0 --bitmap-mode=never -b full.qcow2 disk.qcow2 diff.qcow2
+              the same, and b0 goes on counting from full.qcow2
           qcowbackup --output=json --progress=json disk.qcow2 backup.qcow2
               for scripts
+
+        INCREMENTS:
+          The bitmap must count from PARENT: what it doesn't mark is taken from there. A sample is compared, and a PARENT \
+        that is another disk, or from another day, is refused. PARENT is recorded by its absolute name; where that is a \
+        symbolic link, by what the link leads to. The disk may have grown or shrunk since.
+          Whatever ends a run before TARGET is complete leaves the bitmap as it was. If then the bitmap can't be updated, \
+        the message says so: TARGET is a good PARENT for the next increment even so.
+          A disk in use by a virtual machine is refused. A bitmap that missed changes, as after a crash, is refused too: \
+        --fallback=full makes a full backup then.
 
         WHILE IT RUNS:
           signal USR1 prints how far it is; signal USR2, or Enter where the bar is shown, makes it stand still, and go \
@@ -34,6 +54,9 @@ enum BackupHelp {
           1      failed: TARGET is absent or as it was; with -n, blank at its start
           2      the command line was wrong
           3      complete, but for parts of SOURCE that could not be read (--on-source-error=ignore)
+          4      with --strict: complete, but a full backup because of --fallback=full
+          5      with --strict: complete, but nothing had changed: TARGET is an empty
+                 layer
           11     an image is locked by another process
           128+N  ended by signal N: 130 after Ctrl-C. A second signal ends it at once.
         """

@@ -12,6 +12,8 @@ struct ProgramEnvironment {
     var console = Console()
     /// Makes the backup that `backup` runs.
     var makeBackup = RunningBackup.init(_:warn:)
+    /// Makes what `restore` runs.
+    var makeRestore = RunningBackup.init(restoring:warn:)
     /// Ends the process at once.
     var abandon: (ProgramStatus) -> Void
 }

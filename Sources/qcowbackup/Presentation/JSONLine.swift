@@ -39,6 +39,15 @@ enum JSONLine {
 
     struct Summary: Encodable {
         let target: String
+        /// The sync mode of what was made.
+        let sync: String
+        let bitmap: String?
+        let bitmapMode: String?
+        let parent: String?
+        /// Why it is a full backup and not the increment that was asked for.
+        let fallback: String?
+        /// Of an increment: whether nothing had changed.
+        let unchanged: Bool?
         let virtualSize: UInt64
         let bytesRead: UInt64
         let bytesWritten: UInt64
@@ -53,6 +62,12 @@ enum JSONLine {
 
         enum CodingKeys: String, CodingKey {
             case target
+            case sync
+            case bitmap
+            case bitmapMode = "bitmap-mode"
+            case parent
+            case fallback
+            case unchanged
             case virtualSize = "virtual-size"
             case bytesRead = "bytes-read"
             case bytesWritten = "bytes-written"
@@ -106,7 +121,11 @@ enum JSONLine {
     static func summary(_ summary: BackupSummary, isCompressed: Bool) -> String {
         encode(
             Summary(
-                target: summary.target, virtualSize: summary.virtualSize, bytesRead: summary.bytesRead,
+                target: summary.target, sync: summary.sync.rawValue, bitmap: summary.bitmap?.name,
+                bitmapMode: summary.bitmap?.mode.rawValue, parent: summary.bitmap?.parent,
+                fallback: summary.bitmap?.fallback,
+                unchanged: summary.sync.isIncrement ? summary.bitmap?.isUnchanged : nil,
+                virtualSize: summary.virtualSize, bytesRead: summary.bytesRead,
                 bytesWritten: summary.bytesWritten, bytesZero: summary.bytesZero, bytesSkipped: summary.bytesSkipped,
                 bytesOffloaded: summary.bytesOffloaded,
                 unreadable: summary.unreadable.map { Extent(start: $0.lowerBound, length: UInt64($0.count)) },

@@ -13,11 +13,30 @@ struct ProgramStatus: Equatable {
     static let usage = ProgramStatus(code: 2)
     /// Complete and on stable storage, but for what could not be read.
     static let incomplete = ProgramStatus(code: 3)
+    /// Complete, as a full backup because the bitmap could not be relied on.
+    static let fallback = ProgramStatus(code: 4)
+    /// Complete, and nothing had changed.
+    static let unchanged = ProgramStatus(code: 5)
     /// Another process uses the image.
     static let locked = ProgramStatus(code: 11)
 
     static func signal(_ number: Int32) -> ProgramStatus {
         ProgramStatus(code: 128 + number)
+    }
+
+    /// What a finished backup says: the worst first.
+    ///
+    /// - Parameter isStrict: whether the user wants to be told of what is no failure.
+    init(_ summary: BackupSummary, isStrict: Bool) {
+        if !summary.unreadable.isEmpty {
+            self = .incomplete
+        } else if isStrict, summary.bitmap?.fallback != nil {
+            self = .fallback
+        } else if isStrict, summary.bitmap?.isUnchanged == true {
+            self = .unchanged
+        } else {
+            self = .success
+        }
     }
 
     private init(code: Int32) {
@@ -31,7 +50,8 @@ struct ProgramStatus: Equatable {
         case .usage: self = .usage
         case .locked: self = .locked
         case .cancelled: self = signal.map(Self.signal) ?? .failed
-        case .notFound, .exists, .permission, .noSpace, .inconsistent, .corrupt, .unsupported, .io: self = .failed
+        case .notFound, .exists, .permission, .noSpace, .inconsistent, .bitmapNotUpdated, .corrupt, .unsupported, .io:
+            self = .failed
         }
     }
 }

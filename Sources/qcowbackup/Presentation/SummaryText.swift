@@ -26,6 +26,15 @@ struct SummaryText: CustomStringConvertible {
             parts.append(text)
         }
         let time = "\(Decimal(summary.seconds, digits: 1)) s, \(ByteSize(summary.bytesPerSecond))/s"
-        return "\(printable(summary.target)): \(parts.joined(separator: ", ")) in \(time)"
+        return "\(printable(summary.target)): \(kind)\(parts.joined(separator: ", ")) in \(time)"
+    }
+
+    /// What was made, where that does not go without saying.
+    private var kind: String {
+        guard let bitmap = summary.bitmap else { return "" }
+        if let parent = bitmap.parent {
+            return (bitmap.isUnchanged ? "nothing changed since " : "changes since ") + "\(printable(parent)): "
+        }
+        return bitmap.fallback == nil ? "" : "full backup instead of an increment: "
     }
 }

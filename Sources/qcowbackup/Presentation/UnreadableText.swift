@@ -12,7 +12,7 @@ struct UnreadableText {
     init(_ ranges: [Range<UInt64>]) {
         var lines = ranges.prefix(Self.mostLines).map { range in
             let length = UInt64(range.count)
-            return "could not be read, and is zero in the backup: \(length) bytes at offset \(range.lowerBound)"
+            return "could not be read, and is zero in the target: \(length) bytes at offset \(range.lowerBound)"
         }
         if ranges.count > Self.mostLines {
             let rest = ranges.dropFirst(Self.mostLines)

@@ -2,7 +2,7 @@
 
 import BackupService
 
-/// What a supervisor needs of a backup: `BackupOperation`, or a stand-in for it.
+/// What a supervisor needs of a run: `BackupOperation`, or a stand-in for it.
 struct RunningBackup: Sendable {
     var progress: @Sendable () -> BackupProgress
     var cancel: @Sendable () -> Void
@@ -13,7 +13,14 @@ struct RunningBackup: Sendable {
 
 extension RunningBackup {
     init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
-        let operation = BackupOperation(request, warn: warn)
+        self.init(BackupOperation(request, warn: warn))
+    }
+
+    init(restoring request: RestoreRequest, warn: @escaping @Sendable (String) -> Void) {
+        self.init(BackupOperation(restoring: request, warn: warn))
+    }
+
+    private init(_ operation: BackupOperation) {
         progress = { operation.progress }
         cancel = { operation.cancel() }
         togglePause = { operation.togglePause() }

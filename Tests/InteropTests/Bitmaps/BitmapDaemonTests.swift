@@ -15,36 +15,6 @@ import Testing
         if: BitmapPeers.areInstalled && Program.qemuStorageDaemon.isInstalled && Program.qcowbackup.isInstalled,
         "qemu-storage-daemon, qcowbackup or what goes with them is missing"))
 struct BitmapDaemonTests {
-    private struct Daemon {
-        let running: RunningProgram
-        let socket: String
-
-        init(_ image: FilePath) async throws {
-            socket = "\(image).sock"
-            running = try Program.qemuStorageDaemon.start([
-                "--blockdev", "driver=file,node-name=file,filename=\(image)",
-                "--blockdev", "driver=qcow2,node-name=disk,file=file",
-                "--nbd-server", "addr.type=unix,addr.path=\(socket)",
-                "--export", "type=nbd,id=export,node-name=disk,writable=on",
-                "--chardev", "stdio,id=monitor", "--monitor", "chardev=monitor",
-            ])
-            try await running.waitForOutput("QMP")
-            try await command("qmp_capabilities")
-        }
-
-        func command(_ name: String, _ arguments: String = "{}") async throws {
-            let id = "\(name)-\(arguments.hashValue)"
-            await running.write("{\"execute\": \"\(name)\", \"arguments\": \(arguments), \"id\": \"\(id)\"}\n")
-            try await running.waitForOutput(id)
-            try #require(!running.result.standardOutput.contains("\"error\""), "\(running.result)")
-        }
-
-        func write(_ commands: [String]) async throws {
-            try await Program.qemuIO.runSuccessfully(
-                ["-f", "raw"] + commands.flatMap { ["-c", $0] } + ["nbd+unix:///disk?socket=\(socket)"])
-        }
-    }
-
     private func bitmaps(_ image: FilePath) async throws -> BitmapState {
         let file = try FileDevice(path: image.string, access: .readOnly, lock: .readOnlySource)
         // QEMU keeps no order.
@@ -57,7 +27,7 @@ struct BitmapDaemonTests {
         let image = directory.file("image.qcow2")
         try await Peers.create(image, options, 4 << 20)
         do {
-            let daemon = try await Daemon(image)
+            let daemon = try await BitmapDaemon(image)
             try await daemon.command(
                 "block-dirty-bitmap-add",
                 #"{"node": "disk", "name": "live", "granularity": 65536, "persistent": true}"#)
@@ -87,7 +57,7 @@ struct BitmapDaemonTests {
         let cleared = try await Program.qcowbackup.run(["bitmap", "clear", image.string, "live"])
         #expect(cleared.exitCode == 0 && cleared.standardError.isEmpty && cleared.standardOutput.isEmpty)
         do {
-            let daemon = try await Daemon(image)
+            let daemon = try await BitmapDaemon(image)
             try await daemon.write(["write -q -P 3 1M 64k"])
             let forced = try await Program.qcowbackup.run(["bitmap", "list", "-U", image.string])
             #expect(forced.exitCode == 0 && forced.standardOutput.contains("live  64 KiB"), "\(forced)")
@@ -99,7 +69,7 @@ struct BitmapDaemonTests {
         #expect(try await bitmaps(image).bitmaps[0].areas == afterwards)
 
         do {
-            let daemon = try await Daemon(image)
+            let daemon = try await BitmapDaemon(image)
             try await daemon.write(["write -q -P 4 0 64k"])
             daemon.running.signal(9)
             _ = try await daemon.running.wait()

@@ -38,6 +38,7 @@ struct ImageInfo: Decodable {
     var actualSize: UInt64
     var clusterSize: UInt64?
     var backingFileName: String?
+    var backingFormat: String?
     var specific: Specific?
 
     private enum CodingKeys: String, CodingKey {
@@ -45,6 +46,7 @@ struct ImageInfo: Decodable {
         case actualSize = "actual-size"
         case clusterSize = "cluster-size"
         case backingFileName = "backing-filename"
+        case backingFormat = "backing-filename-format"
         case specific = "format-specific"
     }
 }

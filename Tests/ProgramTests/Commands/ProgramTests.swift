@@ -24,16 +24,16 @@ import Testing
         let errors = try Pipe()
         let status = await onThread {
             let console = Console(output: output.writer, errors: errors.writer)
+            let make = { @Sendable (warn: @escaping @Sendable (String) -> Void) in
+                RunningBackup(
+                    progress: { BackupProgress(offset: 10, length: 10) }, cancel: {}, togglePause: { nil },
+                    run: { () async throws(ServiceError) -> BackupSummary in
+                        for warning in warnings { warn(warning) }
+                        return try result.get()
+                    })
+            }
             let environment = ProgramEnvironment(
-                console: console,
-                makeBackup: { _, warn in
-                    RunningBackup(
-                        progress: { BackupProgress(offset: 10, length: 10) }, cancel: {}, togglePause: { nil },
-                        run: { () async throws(ServiceError) -> BackupSummary in
-                            for warning in warnings { warn(warning) }
-                            return try result.get()
-                        })
-                },
+                console: console, makeBackup: { _, warn in make(warn) }, makeRestore: { _, warn in make(warn) },
                 abandon: { _ in })
             return Program.run(arguments, in: environment).code
         }
@@ -58,9 +58,16 @@ import Testing
         ("-f vmdk a b", "The value 'vmdk' is invalid for '-f <format>'. Please provide one of 'raw' and 'qcow2'."),
         ("a b -f", "Missing value for '-f'"),
         ("--sync=none a b", "--sync=none copies what a guest overwrites, and offline there is none: use full or top"),
-        ("--sync=incremental a b", "--sync=incremental is not available in this version: use full or top"),
-        ("--sync=bitmap a b", "--sync=bitmap is not available in this version: use full or top"),
-        ("--sync=all a b", "The value 'all' is invalid for '--sync <mode>'. Please provide one of 'full' and 'top'."),
+        ("--sync=incremental --bitmap x -b '' a b", "PARENT is empty"),
+        ("--sync=incremental --bitmap x -b nbd://host/x a b", "PARENT: nbd:... is not available in this version"),
+        ("--granularity=63k --bitmap x a b", "The value '63k' is invalid for '--granularity <size>'"),
+        (
+            "--sync=all a b",
+            """
+            The value 'all' is invalid for '--sync <mode>'. Please provide one of 'full', 'top', 'incremental' or \
+            'bitmap'.
+            """
+        ),
         ("-n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
         ("-p --progress=json a b", "-p asks for a bar and --progress=json does not: give one of them"),
         ("-p --progress=none a b", "-p asks for a bar and --progress=none does not: give one of them"),
@@ -98,6 +105,15 @@ import Testing
         ("nbds://host/x b", "SOURCE: nbds:... is not available in this version"),
         ("json:{} b", "SOURCE: json:... is not available in this version"),
         ("driver=qcow2,file.filename=a b", "SOURCE: driver=... is not available in this version"),
+        ("restore", "Missing expected argument '<BACKUP>'"),
+        ("restore a", "Missing expected argument '<TARGET>'"),
+        ("restore '' b", "BACKUP is empty"),
+        ("restore a ''", "TARGET is empty"),
+        ("restore nbd://host/x b", "BACKUP: nbd:... is not available in this version"),
+        ("restore --chain '' a b", "--chain takes the name of a folder"),
+        ("restore -n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
+        ("restore --sync=top a b", "Unknown option '--sync'"),
+        ("restore --speed=fast a b", "--speed is a number of bytes such as 100M, not 'fast'"),
         ("--speed= a b", "Missing expected argument '<TARGET>'"),
         ("--speed=fast a b", "--speed is a number of bytes such as 100M, not 'fast'"),
         ("--speed=-1 a b", "--speed is a number of bytes such as 100M, not '-1'"),
@@ -117,7 +133,7 @@ import Testing
         #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
 
         var words = Self.words(line)
-        words.insert("--output=json", at: words.first == "backup" ? 1 : 0)
+        words.insert("--output=json", at: ["backup", "restore"].contains(words.first) ? 1 : 0)
         let asJSON = try await Self.run(words)
         #expect(asJSON.status == 2)
         #expect(asJSON.output == "")
@@ -125,6 +141,26 @@ import Testing
         #expect(
             asJSON.errors
                 == #"{"advice":"see qcowbackup --help","code":"usage","message":"\#(escaped)","type":"error"}"# + "\n")
+    }
+
+    @Test(arguments: [
+        (
+            "--sync=incremental a b", "--sync=incremental needs --bitmap NAME", nil,
+        ),
+        (
+            "--sync=incremental --bitmap x a b",
+            "--sync=incremental needs -b PARENT: the backup that the changes go on",
+            "name the last one made with this bitmap; --sync=full starts a chain",
+        ),
+    ])
+    func contradictions(line: String, message: String, advice: String?) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 2)
+        #expect(run.output == "")
+        #expect(run.errors == "qcowbackup: \(message)" + (advice.map { " (\($0))" } ?? "") + "\n")
+        let asJSON = try await Self.run(["--output=json"] + Self.words(line))
+        #expect(asJSON.status == 2)
+        #expect(asJSON.errors.contains(#""code":"usage","message":"\#(message)""#))
     }
 
     @Test(arguments: [
@@ -163,6 +199,23 @@ import Testing
         }
     }
 
+    @Test(arguments: ["restore --help", "restore -h", "help restore", "restore a b --help"])
+    func helpOfRestore(line: String) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 0)
+        #expect(run.errors == "")
+        for word in [
+            "EXAMPLES:", "EXIT CODES:", "<BACKUP> <TARGET>", "--chain <folder>", "--force", "  -n ", "-O raw",
+            "stable storage", "(default: qcow2; restore",
+        ] {
+            #expect(run.output.contains(word), "\(word)")
+        }
+        #expect(!run.output.contains("SOURCE"))
+        for text in run.output.split(separator: "\n") {
+            #expect(text.count <= 80)
+        }
+    }
+
     @Test(arguments: [
         "-o help", "-o ?", "-ohelp", "-o cluster_size=4k,help a b", "-O qcow2 a b -o help", "backup -o help",
     ])
@@ -184,9 +237,21 @@ import Testing
 
     @Test(
         arguments: [
-            ("bash", [#"-W 'full'$'\n''top'"#, #"'raw'$'\n''qcow2'"#, #"'zlib'$'\n''zstd'"#, #"'cluster_size='"#]),
-            ("zsh", ["('full' 'top')", "('raw' 'qcow2')", "('zlib' 'zstd')", "':SOURCE:_files'", "'cluster_size='"]),
-            ("fish", ["'full top'", "'raw qcow2'", "'zlib zstd'", "cluster_size="]),
+            (
+                "bash",
+                [
+                    #"-W 'full'$'\n''top'$'\n''incremental'$'\n''bitmap'"#, #"'raw'$'\n''qcow2'"#,
+                    #"'zlib'$'\n''zstd'"#, #"'cluster_size='"#,
+                ]
+            ),
+            (
+                "zsh",
+                [
+                    "('full' 'top' 'incremental' 'bitmap')", "('raw' 'qcow2')", "('zlib' 'zstd')", "':SOURCE:_files'",
+                    "'cluster_size='",
+                ]
+            ),
+            ("fish", ["'full top incremental bitmap'", "'raw qcow2'", "'zlib zstd'", "cluster_size="]),
         ])
     func completionScripts(shell: String, words: [String]) async throws {
         let run = try await Self.run(["--generate-completion-script", shell])
@@ -197,9 +262,9 @@ import Testing
             let count = run.output.components(separatedBy: word).count - 1
             #expect(count >= 2, "\(word)")
         }
+        #expect(run.output.contains("restore") && run.output.contains("chain"))
         let isMissing = !run.output.contains("keep-partial")
         #expect(!isMissing)
-        #expect(!run.output.contains("incremental"))
     }
 
     /// The manual page is made from this.
@@ -214,6 +279,9 @@ import Testing
         let positions = arguments.filter { $0["kind"] as? String == "positional" }
         #expect(positions.compactMap { $0["valueName"] as? String } == ["SOURCE", "TARGET"])
         #expect(arguments.count > 20)
+        let others = try #require(command["subcommands"] as? [[String: Any]])
+        #expect(others.compactMap { $0["commandName"] as? String }.contains("restore"))
+        #expect(!others.contains { $0["commandName"] as? String == "backup" })
     }
 
     @Test func anUnknownShellIsAUsageError() async throws {
@@ -237,6 +305,21 @@ import Testing
                 """)
     }
 
+    @Test func restoreEndsAsABackupDoes() async throws {
+        let run = try await Self.run(
+            ["restore", "--output=json", "a", "b"], ending: .success(Self.summary), warnings: ["one"])
+        #expect(run.status == 0)
+        #expect(run.output.hasPrefix(#"{"bytes-offloaded":0,"#))
+        #expect(run.errors == #"{"message":"one","type":"warning"}"# + "\n")
+        let failure = try await Self.run(["restore", "a", "b"], ending: .failure(ServiceError(.locked, "why")))
+        #expect(failure.status == 11)
+        #expect(failure.errors == "qcowbackup: why\n")
+        var incomplete = Self.summary
+        incomplete.unreadable = [0..<512]
+        let salvaged = try await Self.run(["restore", "a", "b"], ending: .success(incomplete))
+        #expect(salvaged.status == 3)
+    }
+
     @Test func successForPrograms() async throws {
         let run = try await Self.run(
             ["--output=json", "-c", "a", "b"], ending: .success(Self.summary), warnings: ["one"])
@@ -244,11 +327,29 @@ import Testing
         #expect(
             run.output == """
                 {"bytes-offloaded":0,"bytes-read":2048,"bytes-skipped":0,"bytes-written":1024,"bytes-zero":1024,\
-                "compression-ratio":0.5,"rate":2048,"seconds":1,"target":"b","target-length":512,\
+                "compression-ratio":0.5,"rate":2048,"seconds":1,"sync":"full","target":"b","target-length":512,\
                 "unreadable":[],"virtual-size":2048}
 
                 """)
         #expect(run.errors == #"{"message":"one","type":"warning"}"# + "\n")
+    }
+
+    /// What scripts learn from the code alone, with `--strict` and without.
+    @Test(
+        arguments: [
+            (nil, false, [], 0), ("why", false, [], 4), (nil, true, [], 5), ("why", false, [0..<512], 3),
+            (nil, true, [0..<512], 3),
+        ] as [(String?, Bool, [Range<UInt64>], Int32)])
+    func strict(fallback: String?, isUnchanged: Bool, unreadable: [Range<UInt64>], code: Int32) async throws {
+        var summary = Self.summary
+        summary.unreadable = unreadable
+        summary.bitmap = BitmapSummary(
+            name: "b0", mode: .onSuccess, parent: fallback == nil ? "/p" : nil, fallback: fallback,
+            isUnchanged: isUnchanged)
+        let strict = try await Self.run(["-q", "--strict", "a", "b"], ending: .success(summary))
+        #expect(strict.status == code)
+        let usual = try await Self.run(["-q", "a", "b"], ending: .success(summary))
+        #expect(usual.status == (unreadable.isEmpty ? 0 : 3))
     }
 
     @Test func quietKeepsWarningsAndErrors() async throws {

@@ -10,7 +10,7 @@ import Testing
 @Suite struct ProgramStatusTests {
     private static let rows: [ServiceError.Code: Int32] = [
         .usage: 2, .locked: 11, .notFound: 1, .exists: 1, .permission: 1, .noSpace: 1, .corrupt: 1, .unsupported: 1,
-        .cancelled: 1, .io: 1, .inconsistent: 1,
+        .cancelled: 1, .io: 1, .inconsistent: 1, .bitmapNotUpdated: 1,
     ]
 
     @Test(arguments: ServiceError.Code.allCases)
@@ -30,6 +30,8 @@ import Testing
         #expect(ProgramStatus.failed.code == 1)
         #expect(ProgramStatus.usage.code == 2)
         #expect(ProgramStatus.incomplete.code == 3)
+        #expect(ProgramStatus.fallback.code == 4)
+        #expect(ProgramStatus.unchanged.code == 5)
         #expect(ProgramStatus.locked.code == 11)
         #expect(ProgramStatus.signal(SIGINT).code == 130)
         #expect(ProgramStatus.signal(SIGTERM).code == 143)

@@ -39,13 +39,36 @@ import Testing
             JSONLine.summary(Self.summary, isCompressed: true) == """
                 {"bytes-offloaded":0,"bytes-read":3221225472,"bytes-skipped":512,"bytes-written":2147483648,\
                 "bytes-zero":1073741824,"compression-ratio":0.342,"rate":655741555,"seconds":4.912,\
-                "target":"/backups/disk.qcow2","target-length":734003200,"unreadable":[],"virtual-size":6442450944}
+                "sync":"full","target":"/backups/disk.qcow2","target-length":734003200,"unreadable":[],"virtual-size":6442450944}
                 """)
         #expect(
             JSONLine.summary(BackupSummary(target: "a\n\u{1b}\"é", bytesRead: .max), isCompressed: false) == """
                 {"bytes-offloaded":0,"bytes-read":18446744073709551615,"bytes-skipped":0,"bytes-written":0,\
-                "bytes-zero":0,"rate":0,"seconds":0,"target":"a\\n\\u001b\\"é","unreadable":[],"virtual-size":0}
+                "bytes-zero":0,"rate":0,"seconds":0,"sync":"full","target":"a\\n\\u001b\\"é","unreadable":[],"virtual-size":0}
                 """)
+    }
+
+    @Test func increments() {
+        var summary = BackupSummary(
+            target: "inc", sync: .incremental, virtualSize: 1024, bytesSkipped: 1024,
+            bitmap: BitmapSummary(name: "b0", mode: .onSuccess, parent: "/full\n"))
+        #expect(
+            SummaryText(summary: summary, isCompressed: false).description.hasPrefix(
+                #"inc: changes since /full\n: read 0 B, "#))
+        let line = JSONLine.summary(summary, isCompressed: false)
+        #expect(line.hasPrefix(#"{"bitmap":"b0","bitmap-mode":"on-success","bytes-offloaded":0,"#), "\(line)")
+        #expect(line.contains(#""parent":"/full\n","rate":0,"seconds":0,"sync":"incremental","#), "\(line)")
+        #expect(line.contains(#""unchanged":false,"#) && !line.contains("fallback"), "\(line)")
+        summary.bitmap?.isUnchanged = true
+        #expect(
+            SummaryText(summary: summary, isCompressed: false).description.hasPrefix("inc: nothing changed since "))
+        summary.sync = .full
+        summary.bitmap = BitmapSummary(name: "b0", mode: .onSuccess, fallback: "it is \"gone\"")
+        #expect(
+            SummaryText(summary: summary, isCompressed: false).description.hasPrefix(
+                "inc: full backup instead of an increment: read "))
+        let fallback = JSONLine.summary(summary, isCompressed: false)
+        #expect(fallback.contains(#""fallback":"it is \"gone\"","#) && !fallback.contains("unchanged"), "\(fallback)")
     }
 
     @Test func whatCouldNotBeRead() {
@@ -54,8 +77,8 @@ import Testing
         #expect(line.contains(#""unreadable":[{"length":512,"start":512},{"length":65536,"start":65536}]"#), "\(line)")
         #expect(
             UnreadableText(ranges).lines == [
-                "could not be read, and is zero in the backup: 512 bytes at offset 512",
-                "could not be read, and is zero in the backup: 65536 bytes at offset 65536",
+                "could not be read, and is zero in the target: 512 bytes at offset 512",
+                "could not be read, and is zero in the target: 65536 bytes at offset 65536",
             ])
         let many = (0..<UInt64(UnreadableText.mostLines) + 3).map { $0 * 1024..<$0 * 1024 + 512 }
         let lines = UnreadableText(many).lines

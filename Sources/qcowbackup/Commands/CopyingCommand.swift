@@ -2,15 +2,43 @@
 
 import BackupService
 
-extension BackupCommand: ProgramCommand {
+/// A command that copies a disk while a supervisor watches: `backup`, `restore`.
+protocol CopyingCommand: ProgramCommand {
+    var output: OutputOptions { get }
+
+    /// What there is to run.
+    ///
+    /// - Throws: what `validate` throws too.
+    func copyingRun(in environment: ProgramEnvironment) throws -> CopyingRun
+}
+
+/// A run that has not been made yet.
+struct CopyingRun {
+    /// Whether the target's clusters get compressed.
+    var isCompressed: Bool
+    /// Whether the exit code tells more than whether it succeeded.
+    var isStrict = false
+    /// Refuses options that contradict each other.
+    var check: () throws(ServiceError) -> Void = { () throws(ServiceError) in }
+    var make: (_ warn: @escaping @Sendable (String) -> Void) -> RunningBackup
+}
+
+extension CopyingCommand {
     func run(in environment: ProgramEnvironment) -> ProgramStatus {
         let console = environment.console
         let printsJSON = output.output == .json
-        let request: BackupRequest
+        let run: CopyingRun
         do {
-            request = try self.request()
+            run = try copyingRun(in: environment)
         } catch {
             preconditionFailure("checked when the command line was parsed")
+        }
+        do throws(ServiceError) {
+            // Before anything is shown or done; the advice is better than the parser's.
+            try run.check()
+        } catch {
+            console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+            return ProgramStatus(error.code)
         }
 
         let progressMode = output.progressMode(isTerminal: console.isTerminal)
@@ -19,12 +47,12 @@ extension BackupCommand: ProgramCommand {
             isQuiet: output.quiet, abandon: environment.abandon)
         let inbox = SignalInbox()
         if progressMode == .bar && console.canBeAsked { PauseKey.listen(on: console.input, for: inbox) }
-        let outcome = supervisor.run(inbox: inbox) { warn in environment.makeBackup(request, warn) }
+        let outcome = supervisor.run(inbox: inbox, run.make)
 
         switch outcome.result {
         case .success(let summary):
-            report(summary, isCompressed: request.compression != nil, on: console)
-            return summary.unreadable.isEmpty ? .success : .incomplete
+            report(summary, isCompressed: run.isCompressed, on: console)
+            return ProgramStatus(summary, isStrict: run.isStrict)
         case .failure(let error):
             console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
             return ProgramStatus(error.code, signal: outcome.signal)
@@ -34,7 +62,7 @@ extension BackupCommand: ProgramCommand {
     private func report(_ summary: BackupSummary, isCompressed: Bool, on console: Console) {
         if output.output == .json {
             if !console.writeOutput(JSONLine.summary(summary, isCompressed: isCompressed) + "\n") {
-                let warning = "the backup is complete, but its summary could not be written to standard output"
+                let warning = "everything is complete, but the summary could not be written to standard output"
                 console.writeError(JSONLine.warning(warning) + "\n")
             }
             return

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupCore
+import BlockIO
+import DirtyBitmaps
+import Qcow2Format
+
+/// What a run does, after what it found has been considered.
+struct BackupPlan: Sendable {
+    let source: OpenedDisk
+    private(set) var sync: BackupRequest.Sync
+    private(set) var bitmap: SourceBitmap?
+    private(set) var parent: ParentChain?
+    /// What the bitmap says for the job; for an increment, what it must hold.
+    private var bits: DirtyBitmap?
+
+    init(source: OpenedDisk, sync: BackupRequest.Sync) {
+        self.source = source
+        self.sync = sync
+    }
+
+    /// Works by a bitmap, or has it start anew.
+    mutating func use(_ bitmap: SourceBitmap) {
+        self.bitmap = bitmap
+        bits = bitmap.bits
+        if bitmap.fallback != nil { sync = .full }
+    }
+
+    /// Makes an increment of a backup, once it is certain enough that the bitmap counts from there.
+    mutating func put(on parent: ParentChain, warn: (String) -> Void) async throws(ServiceError) {
+        guard let bitmap else { preconditionFailure("an increment is made by a bitmap") }
+        parent.disk.warnings.forEach(warn)
+        self.parent = parent
+        let difference: UInt64?
+        do throws(BlockError) {
+            let check = ParentCheck(source: source.device, parent: parent.disk.device, bits: bitmap.bits)
+            difference = try await check.firstDifference()
+            let content = IncrementContent(source: source.device, parent: parent.disk.device)
+            bits = try await content.bits(from: bitmap.bits)
+        } catch {
+            throw ServiceError(error)
+        }
+        if let difference {
+            throw ServiceError(
+                .inconsistent,
+                "\(parent.disk.layers[0].path) is not the backup from which bitmap '\(bitmap.name)' counts: at offset "
+                    + "\(difference) the disk differs from it, and the bitmap says that nothing changed there",
+                advice: "-b names the backup that the bitmap was cleared for; --sync=full starts a new chain")
+        }
+    }
+
+    /// What the job reads: with a bitmap, a disk that has it.
+    func makeJobSource() throws(ServiceError) -> any BlockDevice {
+        guard let bitmap, let bits else { return source.device }
+        let guest = GuestDevice(source.device)
+        do throws(DirtyBitmapError) {
+            let named = try NamedBitmap(name: bitmap.name, bits: bits)
+            try guest.withBitmaps { (bitmaps) throws(DirtyBitmapError) in try bitmaps.add(named) }
+        } catch {
+            throw ServiceError(.usage, "\(error)")
+        }
+        return guest
+    }
+
+    /// What the job left dirty in the bitmap; `nil` without one.
+    func dirty(in jobSource: any BlockDevice) -> DirtyBitmap? {
+        guard let bitmap, let guest = jobSource as? GuestDevice else { return nil }
+        return guest.withBitmaps { $0.find(bitmap.name)?.bits }
+    }
+
+    var bitmapSummary: BitmapSummary? {
+        guard let bitmap else { return nil }
+        let isUnchanged =
+            sync.isIncrement && bits?.isEmpty == true && parent?.disk.device.length == source.device.length
+        return BitmapSummary(
+            name: bitmap.name, mode: bitmap.mode, parent: parent?.name, fallback: bitmap.fallback,
+            isUnchanged: isUnchanged)
+    }
+}

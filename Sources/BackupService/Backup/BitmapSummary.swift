@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What a finished backup did about its bitmap.
+public struct BitmapSummary: Sendable, Equatable {
+    public var name: String
+    /// What became of it.
+    public var mode: BackupRequest.BitmapMode
+    /// The target's backing file as it is recorded; `nil` for a target that stands alone, or has the source's.
+    public var parent: String?
+    /// Why a full backup was made where an increment was asked for; `nil` where none was.
+    public var fallback: String?
+    /// Whether there was nothing to copy: an increment of a disk that has not changed.
+    public var isUnchanged: Bool
+
+    public init(
+        name: String, mode: BackupRequest.BitmapMode, parent: String? = nil, fallback: String? = nil,
+        isUnchanged: Bool = false
+    ) {
+        self.name = name
+        self.mode = mode
+        self.parent = parent
+        self.fallback = fallback
+        self.isUnchanged = isUnchanged
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import Glibc
+import Qcow2Format
+import SystemPackage
+
+/// The backup that an increment goes on, open with all that lies behind it.
+struct ParentChain: Sendable {
+    let disk: OpenedDisk
+    /// What the increment records as the name of its backing file.
+    let name: String
+    var format: ImageFormat { disk.layers[0].format }
+
+    /// Opens the parent, and makes sure that it can be one.
+    ///
+    /// - Parameters:
+    ///   - format: `nil` for qcow2. Never recognised: the guest of a raw disk could make it look like an image.
+    ///   - source: the disk that is backed up.
+    /// - Throws: `ServiceError`: it is missing, unfinished, in use, or part of the source; its chain has a gap or a loop.
+    init(_ path: String, format: ImageFormat?, for source: OpenedDisk) async throws(ServiceError) {
+        try Self.check(path, against: source)
+        let opener = DiskOpener()
+        do throws(ChainError) {
+            disk = try await opener.open(path, format: format ?? .qcow2)
+        } catch {
+            throw Self.unopened(error, path, source)
+        }
+        let top = source.layers[0].file.identity
+        if let file = disk.files.first(where: { $0.identity == top }) {
+            throw Self.leadsToSource(path, by: file.name)
+        }
+        name = try Self.recordedName(of: path)
+    }
+
+    /// Looks at the file before it is opened: the source's own lock would only say that it is in use.
+    private static func check(_ path: String, against source: OpenedDisk) throws(ServiceError) {
+        guard !path.hasSuffix(".partial") else {
+            throw ServiceError(
+                .corrupt, "\(path) is an unfinished backup", advice: "name the last one that was completed")
+        }
+        guard let status = try status(of: path) else {
+            throw ServiceError(
+                .notFound, "the parent \(path) does not exist", advice: "-b names the backup made before this one")
+        }
+        guard let file = source.files.first(where: { $0.identity == status.identity }) else { return }
+        let what = file === source.layers[0].file ? "the source itself" : "part of the source's chain"
+        throw ServiceError(
+            .usage, "\(path) is \(what), and not a backup of it", advice: "-b names the backup made before this one")
+    }
+
+    private static func status(of path: String) throws(ServiceError) -> FileStatus? {
+        do throws(BlockError) {
+            return try FileStatus(path: path)
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    private static func leadsToSource(_ path: String, by file: String) -> ServiceError {
+        ServiceError(
+            .usage, "the chain of \(path) leads to the source, by \(file): it would change with it",
+            advice: "-b names a backup, and a backup reads nothing of the source's own file")
+    }
+
+    private static func unopened(_ error: ChainError, _ path: String, _ source: OpenedDisk) -> ServiceError {
+        let cause = ServiceError(error)
+        switch error {
+        case .file(let file, let role, .layer(let failure as Qcow2Error)):
+            guard case .notQcow2 = failure.problem, role == .disk else { break }
+            return ServiceError(
+                .corrupt, "the parent \(file) is no qcow2 image: an unfinished backup, or another format",
+                advice: "-F raw for a raw one")
+        case .file(let file, let role, .locked):
+            if (try? status(of: file))?.identity == source.layers[0].file.identity {
+                return leadsToSource(path, by: file)
+            }
+            guard cause.code == .locked, role == .disk else { break }
+            return ServiceError(
+                .locked, "parent: \(cause.message)", advice: "another program writes to it: let that end first")
+        case .file(let file, .backingFile(let image), .system(let failure))
+        where failure.errno == .noSuchFileOrDirectory:
+            return ServiceError(
+                .notFound, "the chain of \(path) has a gap: \(image) needs \(file), which does not exist",
+                advice: "put it back, or have the image name where it is (qemu-img rebase -u)")
+        case .unknownBackingFormat: return formatNotRecorded(error)
+        default: break
+        }
+        return ServiceError(cause.code, "parent \(path): \(cause.message)", advice: cause.advice)
+    }
+
+    /// What to say of a chain whose formats aren't known, where `-F` is about the parent alone.
+    static func formatNotRecorded(_ error: ChainError) -> ServiceError {
+        ServiceError(
+            .usage, "\(error)", advice: "have the image record it (qemu-img rebase -u -F); -F goes with -b here")
+    }
+
+    /// From the root on, so that it is found from everywhere. Where the path is a symbolic link, what that leads to: a
+    /// link such as `latest` leads elsewhere tomorrow.
+    private static func recordedName(of path: String) throws(ServiceError) -> String {
+        var status = stat()
+        if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK { return try ServicePath.resolved(path) }
+        return ServicePath.absolute(path)
+    }
+}

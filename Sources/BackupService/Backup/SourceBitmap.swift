@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import DirtyBitmaps
+import Qcow2Format
+
+/// The source's bitmap that a backup works by, or starts anew.
+///
+/// Nothing of it changes in the image before `finish`. That is called once the target is on stable storage under its
+/// name, so whatever ends a run before leaves the bitmap as it was, and every change is in it or in a finished backup.
+struct SourceBitmap: Sendable {
+    /// What `finish` does.
+    private enum Ending {
+        case nothing
+        case update
+        case add
+        /// Removes the bitmap, which can't be relied on, and adds one of the same name.
+        case replace
+    }
+
+    let name: String
+    /// What becomes of it.
+    let mode: BackupRequest.BitmapMode
+    /// What is dirty: nothing in a bitmap that is going to be made.
+    let bits: DirtyBitmap
+    /// Why a full backup is to be made where an increment was asked for; `nil` where it need not.
+    let fallback: String?
+    private let ending: Ending
+    private let bitmaps: PersistentBitmaps
+    private let image: String
+
+    /// Finds the bitmap that a request names, and makes sure that it can be done what the request says.
+    ///
+    /// - Parameter disk: the source, opened with `changesBitmaps` where `mayChange` says so.
+    /// - Throws: `ServiceError`: there is none, it can't be relied on, the image can't be changed.
+    init(_ name: String, _ request: BackupRequest, of disk: OpenedDisk, warn: (String) -> Void)
+        async throws(ServiceError)
+    {
+        let layer = disk.layers[0]
+        guard layer.format == .qcow2 else {
+            throw ServiceError(
+                .usage, "\(layer.path) is a raw disk: only qcow2 images have bitmaps", advice: "leave --bitmap out")
+        }
+        self.name = name
+        image = layer.path
+        do throws(BlockError) {
+            bitmaps = try await Qcow2File(layer.file).openBitmaps(forWriting: Self.mayChange(request))
+        } catch {
+            throw Self.unopened(error)
+        }
+        let found = try await Self.find(name, request, in: bitmaps, of: image)
+        switch found {
+        case .usable(let bits):
+            self.bits = bits
+            mode = request.impliedBitmapMode
+            ending = mode == .never ? .nothing : .update
+            fallback = nil
+            if bitmaps[name]?.isRecording == false {
+                warn(
+                    "bitmap '\(name)' is disabled: changes of the disk since then are missing from it and from the backup"
+                )
+            }
+        case .unusable(let reason, let isMissing):
+            mode = .onSuccess
+            ending = isMissing ? .add : .replace
+            if request.sync.isIncrement {
+                guard request.fallsBackToFull else {
+                    throw ServiceError(
+                        isMissing ? .notFound : .inconsistent, reason,
+                        advice: "--fallback=full makes a full backup instead, and starts the bitmap anew")
+                }
+                fallback = reason
+                warn("\(reason): making a full backup, and starting the bitmap anew")
+            } else {
+                guard request.createsBitmap || request.fallsBackToFull else {
+                    throw ServiceError(
+                        isMissing ? .notFound : .inconsistent, reason,
+                        advice: "--create-bitmap makes a new one")
+                }
+                fallback = nil
+                if !isMissing { warn("\(reason): starting it anew") }
+            }
+            bits = try Self.cleanBits(request.granularity, for: disk, clusterLength: await Self.clusterSize(of: disk))
+        }
+        do throws(BlockError) {
+            // Better known now than once everything is copied.
+            try await bitmaps.check(changes(leaving: bits, isForced: true))
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    /// Whether a request needs the source to be opened so that its bitmap can change.
+    static func mayChange(_ request: BackupRequest) -> Bool {
+        request.bitmap != nil && (request.bitmapMode != .never || request.fallsBackToFull)
+    }
+
+    // MARK: Finding it
+
+    private enum Found {
+        case usable(DirtyBitmap)
+        case unusable(reason: String, isMissing: Bool)
+    }
+
+    private static func find(
+        _ name: String, _ request: BackupRequest, in bitmaps: PersistentBitmaps, of image: String
+    ) async throws(ServiceError) -> Found {
+        guard let found = bitmaps[name] else {
+            let names = bitmaps.list.map { "'\($0.name)'" }.joined(separator: ", ")
+            return .unusable(
+                reason: "\(image) has no bitmap '\(name)'" + (names.isEmpty ? "" : "; it has \(names)"), isMissing: true
+            )
+        }
+        let subject = "bitmap '\(name)' of \(image)"
+        if let defect = found.defect { return .unusable(reason: "\(subject) \(defect.summary)", isMissing: false) }
+        if let granularity = request.granularity, found.granularity != granularity {
+            return .unusable(
+                reason: "\(subject) has a granularity of \(found.granularity) bytes, not \(granularity)",
+                isMissing: false)
+        }
+        if !found.isRecording, request.impliedBitmapMode != .never {
+            return .unusable(
+                reason: "\(subject) is disabled: changes since then are missing from it", isMissing: false)
+        }
+        do throws(BlockError) {
+            return .usable(try await bitmaps.load(name))
+        } catch {
+            let failure = ServiceError(error)
+            guard failure.code == .corrupt else { throw failure }
+            return .unusable(reason: failure.message, isMissing: false)
+        }
+    }
+
+    private static func clusterSize(of disk: OpenedDisk) async throws(ServiceError) -> UInt64 {
+        do throws(BlockError) {
+            return try await disk.device.clusterSize()
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    private static func cleanBits(
+        _ granularity: UInt64?, for disk: OpenedDisk, clusterLength: UInt64
+    ) throws(ServiceError) -> DirtyBitmap {
+        do throws(DirtyBitmapError) {
+            return try DirtyBitmap(
+                length: disk.device.length,
+                granularity: granularity ?? DirtyBitmap.defaultGranularity(clusterSize: clusterLength))
+        } catch {
+            throw ServiceError(.usage, "\(error)")
+        }
+    }
+
+    private static func unopened(_ error: BlockError) -> ServiceError {
+        let failure = ServiceError(error)
+        guard failure.code == .corrupt else { return failure }
+        return ServiceError(
+            .corrupt, failure.message,
+            advice: "qemu-img check -r all may mend it; a full backup without --bitmap can be made")
+    }
+
+    // MARK: The end
+
+    /// - Parameters:
+    ///   - left: what stays dirty.
+    ///   - isForced: whether to count what changes nothing.
+    private func changes(leaving left: DirtyBitmap, isForced: Bool = false) -> [BitmapChange] {
+        let added = BitmapChange.add(name: name, granularity: bits.granularity, isRecording: true)
+        let stored = left.isEmpty ? [] : [BitmapChange.store(left, as: name)]
+        switch ending {
+        case .nothing: return []
+        case .add: return [added] + stored
+        case .replace: return [.remove(name: name), added] + stored
+        case .update:
+            if left.isEmpty { return bits.isEmpty && !isForced ? [] : [.clear(name: name)] }
+            return stored
+        }
+    }
+
+    /// Brings the bitmap into the state that a backup leaves it in which is on stable storage.
+    ///
+    /// - Parameters:
+    ///   - left: what is dirty after the backup.
+    ///   - target: where the backup is.
+    /// - Throws: `ServiceError` with the code `bitmapNotUpdated`.
+    func finish(leaving left: DirtyBitmap, target: String) async throws(ServiceError) {
+        let changes = changes(leaving: left)
+        // The image may be open for reading only.
+        if changes.isEmpty { return }
+        do throws(BlockError) {
+            try await bitmaps.apply(changes)
+        } catch {
+            let state =
+                bitmaps.isUncertain
+                ? "whether it has changed is not known" : ending == .add ? "there is none yet" : "it is as it was"
+            throw ServiceError(
+                .bitmapNotUpdated,
+                "\(target): the backup is complete, but bitmap '\(name)' could not be updated: \(error); \(state)",
+                advice: ending == .update
+                    ? "let the next increment go on from this backup: it copies the same changes once more"
+                    : "the next backup must be a full one again")
+        }
+    }
+
+    /// Ends the use of the image's bitmaps, and says what the user should know of them.
+    func close(warn: (String) -> Void) async {
+        do throws(BlockError) {
+            try await bitmaps.close()
+        } catch {
+            warn("\(error)")
+        }
+        bitmaps.warnings.forEach(warn)
+    }
+}
+
+extension BitmapDefect {
+    /// The defect without what to do about it.
+    fileprivate var summary: String {
+        switch self {
+        case .inconsistent: "is inconsistent: it is marked in use, so changes of the disk may be missing from it"
+        case .unknownExtraData: "has extra data of an unknown kind and must not be used"
+        }
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import BackupService
+
+/// The dirty bitmap that a backup works by or starts, and what an increment goes on.
+struct BackupBitmapOptions: ParsableArguments {
+    /// What to do about a bitmap that can't be relied on.
+    enum Fallback: String, CaseIterable, ExpressibleByArgument {
+        case none
+        case full
+    }
+
+    @Option(
+        help: ArgumentHelp(
+            "A persistent dirty bitmap of SOURCE.",
+            discussion: """
+                With incremental and bitmap it says what is copied. With full and top it is cleared once TARGET is on \
+                stable storage: a later increment goes on from there.
+                """,
+            valueName: "name"))
+    var bitmap: String?
+
+    @Option(
+        name: .customLong("bitmap-mode"),
+        help: ArgumentHelp(
+            "What becomes of the bitmap. (default: on-success)",
+            discussion: """
+                never: it stays as it is, and the next backup has these changes too; SOURCE need not be writable. \
+                on-success: it is cleared once TARGET is on stable storage. always: the same, since of a backup that \
+                failed nothing is kept that changes could be left out for.
+                """,
+            valueName: "mode"))
+    var bitmapMode: BackupRequest.BitmapMode?
+
+    @Flag(
+        name: .customLong("create-bitmap"),
+        help: ArgumentHelp(
+            "With full and top: make the bitmap if there is none, and replace one that can't be relied on.",
+            discussion: "So that one command starts a chain."))
+    var createsBitmap = false
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Bytes that one bit of a new bitmap stands for: a power of two from 512 to 2G. A bitmap with another counts as \
+            one that can't be relied on. (default: a cluster, within 4K and 64K)
+            """,
+            valueName: "size"))
+    var granularity: GranularityArgument?
+
+    @Option(
+        name: [.customShort("b", allowingJoined: true)],
+        help: ArgumentHelp(
+            "The backup that an increment goes on; it becomes TARGET's backing file. -F says its format.",
+            valueName: "PARENT"),
+        completion: .file())
+    var parent: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What to do where an increment is asked for and the bitmap can't be relied on.",
+            discussion: """
+                It may be missing, marked in use by a program that crashed, disabled, or of another --granularity. \
+                none: give up. full: make a full backup, which needs no PARENT, and start the bitmap anew.
+                """,
+            valueName: "mode"))
+    var fallback = Fallback.none
+
+    @Flag(
+        name: .customLong("strict"),
+        help: "Exit with 4 after a fallback, and with 5 where nothing had changed. TARGET is complete either way.")
+    var isStrict = false
+
+    func apply(to request: inout BackupRequest) {
+        request.bitmap = bitmap
+        request.bitmapMode = bitmapMode
+        request.createsBitmap = createsBitmap
+        request.granularity = granularity?.bytes
+        request.parent = parent
+        request.fallsBackToFull = fallback == .full
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import BackupService
+import Qcow2Format
+
+/// `qcowbackup restore [options] BACKUP TARGET`
+struct RestoreCommand: CopyingCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "restore",
+        abstract: "Write a backup, with all that it is based on, to a file or a block device.",
+        usage: "qcowbackup restore [<options>] <BACKUP> <TARGET>",
+        discussion: RestoreHelp.discussion)
+
+    @Argument(
+        help: ArgumentHelp(
+            "The backup: of a chain, the file that was made at the point in time to go back to.", valueName: "BACKUP"),
+        completion: .file())
+    var backup: String
+
+    @Argument(
+        help: ArgumentHelp(
+            "Where the disk goes: a new file, with --force the file of the disk itself, with -n a block device.",
+            valueName: "TARGET"),
+        completion: .file())
+    var target: String
+
+    @OptionGroup(title: "Backup")
+    var chainOptions: ChainOptions
+
+    @OptionGroup(title: "Target")
+    var targetOptions: TargetOptions
+
+    @OptionGroup(title: "Compression")
+    var compression: CompressionOptions
+
+    @OptionGroup(title: "Copying")
+    var copying: CopyingOptions
+
+    @OptionGroup(title: "Output")
+    var output: OutputOptions
+
+    func validate() throws {
+        try LocationCheck.check(backup, named: "BACKUP")
+        try LocationCheck.check(target, named: "TARGET")
+        _ = try request()
+    }
+
+    /// What the service is asked to do.
+    ///
+    /// - Throws: `ValidationError` where options contradict each other.
+    func request() throws -> RestoreRequest {
+        var request = RestoreRequest(source: backup, target: target)
+        request.chainFolder = chainOptions.folder
+        request.targetFormat = targetOptions.format
+        request.copy.sourceFormat = chainOptions.format
+        request.copy.backingFormat = chainOptions.backingFormat
+        request.copy.targetOptions = targetOptions.options
+        request.copy.existingTarget = targetOptions.existing
+        request.copy.keepPartial = targetOptions.keepPartial
+        request.copy.compression = try compression.settings(targetOptions: targetOptions.options)
+        request.copy.copyRange = copying.copyRange
+        request.copy.workers = copying.maximumWorkers
+        request.copy.speed = try copying.bytesPerSecond()
+        request.copy.onSourceError = copying.onSourceError
+        request.copy.onTargetError = copying.onTargetError
+        return request
+    }
+
+    func copyingRun(in environment: ProgramEnvironment) throws -> CopyingRun {
+        let request = try request()
+        return CopyingRun(isCompressed: request.copy.compression != nil) { warn in
+            environment.makeRestore(request, warn)
+        }
+    }
+}

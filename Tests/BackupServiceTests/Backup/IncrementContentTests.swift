@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import DirtyBitmaps
+import TestSupport
+import Testing
+
+@testable import BackupService
+
+/// What an increment holds, against a model: on top of its parent it shows the source, and it holds no more than it must.
+@Suite struct IncrementContentTests {
+    /// A disk of random runs of data, zeroes and nothing.
+    private func disk(_ length: UInt64, _ random: inout SeededRandom) async throws -> MemoryDevice {
+        let disk = MemoryDevice(length: length)
+        for _ in 0..<Int.random(in: 0...6, using: &random) {
+            let range = random.range(below: length, alignment: 512)
+            if Bool.random(using: &random) {
+                try await disk.writeZeroes(at: range.lowerBound, length: UInt64(range.count))
+            } else {
+                let bytes = random.bytes(count: range.count)
+                try await disk.write(at: range.lowerBound, from: bytes.span.bytes)
+            }
+        }
+        return disk
+    }
+
+    /// Content, as far as it goes.
+    private func bytes(_ disk: MemoryDevice, upTo length: UInt64) async throws -> [UInt8] {
+        let count = min(length, disk.length)
+        let bytes = try await disk.contents(at: 0, count: Int(count))
+        return bytes + [UInt8](repeating: 0, count: Int(length - count))
+    }
+
+    @Test(arguments: 1...60) func model(seed: UInt64) async throws {
+        var random = SeededRandom(seed: seed)
+        let lengths = (0..<2).map { _ in UInt64.random(in: 1...200, using: &random) * 512 }
+        let source = try await disk(lengths[0], &random)
+        let parent = try await disk(seed.isMultiple(of: 3) ? lengths[0] : lengths[1], &random)
+        let granularity: UInt64 = 512 << UInt64.random(in: 0...5, using: &random)
+        let length = source.length
+        let now = try await bytes(source, upTo: length)
+        let then = try await bytes(parent, upTo: length)
+
+        // It marks all that differs, but for what has grown, and some more.
+        var recorded = try DirtyBitmap(length: length, granularity: granularity, [random.range(below: length)])
+        for offset in stride(from: 0, to: Int(min(length, parent.length)), by: 512)
+        where !haveSameBytes(now, then, in: offset..<offset + 512) {
+            recorded.set(UInt64(offset)..<UInt64(offset) + 512)
+        }
+        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+
+        for start in stride(from: 0, to: length, by: Int(granularity)) {
+            let range = start..<min(start + granularity, length)
+            let isDirty = bits.isDirty(at: start)
+            let slice = Int(range.lowerBound)..<Int(range.upperBound)
+            if !isDirty { #expect(haveSameBytes(now, then, in: slice), "\(range) is left out") }
+            let hasGrown = range.upperBound > parent.length && !areZero(now[slice])
+            #expect(!isDirty || recorded.isDirty(at: start) || hasGrown, "\(range) need not be held")
+            let sourceIsZero = try await isZero(source, range)
+            let parentIsZero = try await isZero(parent, range)
+            if sourceIsZero && parentIsZero { #expect(!isDirty, "\(range) is zero in both") }
+        }
+    }
+
+    /// Whether a range is known to be zero, or lies past the end.
+    private func isZero(_ disk: MemoryDevice, _ range: Range<UInt64>) async throws -> Bool {
+        var position = range.lowerBound
+        let end = min(range.upperBound, disk.length)
+        while position < end {
+            let extent = try await disk.blockStatus(at: position, length: end - position, in: .chain)
+            if !extent.readsAsZero { return false }
+            position += extent.length
+        }
+        return true
+    }
+
+    /// A terabyte that is marked, or that has grown, and is zero takes a few questions and no room.
+    @Test func largeZeroes() async throws {
+        let source = MemoryDevice(length: 2 << 40)
+        let parent = MemoryDevice(length: 1 << 40)
+        let recorded = try DirtyBitmap(length: 2 << 40, granularity: 65536, [0..<1 << 40])
+        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        #expect(bits.isEmpty)
+    }
+}

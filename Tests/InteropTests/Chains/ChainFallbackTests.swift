@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Bitmaps that can't be relied on: a full backup where that is wanted, said in all forms, and a chain that goes on.
+@Suite(.limited, .enabled(if: ChainNeeds.all, ChainNeeds.comment))
+struct ChainFallbackTests {
+    enum Trouble: String, Sendable, CaseIterable {
+        case missing, disabled, granularity, inUse, table
+    }
+
+    private struct Summary: Decodable {
+        var sync: String
+        var bitmap: String
+        var mode: String
+        var parent: String?
+        var fallback: String?
+        var unchanged: Bool?
+
+        private enum CodingKeys: String, CodingKey {
+            case sync, bitmap, parent, fallback, unchanged
+            case mode = "bitmap-mode"
+        }
+    }
+
+    /// Makes bitmap b0 of the disk useless.
+    private func make(_ trouble: Trouble, in disk: ChainedDisk) async throws -> (options: [String], reason: String) {
+        switch trouble {
+        case .missing:
+            try await BitmapPeers.bitmap(disk.path, ["--remove"], "b0")
+            return ([], "has no bitmap 'b0'")
+        case .disabled:
+            try await BitmapPeers.bitmap(disk.path, ["--disable"], "b0")
+            return ([], "is disabled")
+        case .granularity: return (["--granularity=128k"], "has a granularity of 65536 bytes, not 131072")
+        case .inUse:
+            // Killed while it has the disk open for writing.
+            let running = try Program.qemuIO.start(["-f", "qcow2", disk.path.string])
+            await running.write("write -P 9 300k 4k\n")
+            try await running.waitForOutput("wrote")
+            running.signal(9)
+            _ = try await running.wait()
+            return ([], "is inconsistent")
+        case .table:
+            // The image is opened past the directory; the table's first entry leads out of the file.
+            try disk.breakBitmapTable()
+            return ([], "b0")
+        }
+    }
+
+    @Test(arguments: Trouble.allCases, ["incremental", "never"])
+    func fullInstead(trouble: Trouble, kind: String) async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 2 << 20, seed: 31)
+            try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
+            try await disk.change(2)
+            let (options, reason) = try await make(trouble, in: disk)
+            let sync =
+                kind == "never" ? ["--sync=bitmap", "--bitmap-mode=never"] : ["--sync=incremental"]
+            // Told apart by its mode alone, a disabled bitmap may serve a differential.
+            if trouble == .disabled, kind == "never" { return }
+            let arguments = sync + ["--bitmap=b0", "-b", disk.last.string] + options
+            let refused = try await Program.qcowbackup.run(arguments + [disk.path.string, disk.next.string])
+            #expect(refused.exitCode == 1, "\(refused)")
+            #expect(
+                refused.standardError.contains(reason) && refused.standardError.contains("--fallback=full"),
+                "\(refused)")
+            #expect(!directory.exists("point1.qcow2") && !directory.exists("point1.qcow2.partial"))
+
+            let result = try await Program.qcowbackup.run(
+                arguments + ["--fallback=full", "--strict", "--output=json", disk.path.string, disk.next.string])
+            #expect(result.exitCode == 4, "\(result)")
+            #expect(result.standardError.contains(#""type":"warning""#), "\(result)")
+            #expect(result.standardError.contains(reason), "\(result)")
+            let summary = try JSONDecoder().decode(Summary.self, from: Data(result.outputBytes))
+            #expect(summary.sync == "full" && summary.bitmap == "b0" && summary.mode == "on-success")
+            #expect(summary.parent == nil && summary.unchanged == nil)
+            #expect(summary.fallback?.contains(reason) == true)
+            try disk.keep(disk.next)
+            #expect(try await Peers.info(disk.last).backingFileName == nil)
+
+            let bitmap = try #require(try await Peers.info(disk.path).specific?.data?.bitmaps?.first)
+            #expect(bitmap.flags == ["auto"] && bitmap.granularity == (trouble == .granularity ? 131072 : 65536))
+            #expect(try await disk.dirty().isEmpty)
+            try await disk.change(2)
+            try await disk.increment("b0", options)
+            for point in disk.points {
+                try await Peers.expectEqual(point.copy.string, "qcow2", point.backup.string)
+            }
+        }
+    }
+
+    /// One command starts a chain, whatever is there; without the option a useless bitmap is refused.
+    @Test(arguments: Trouble.allCases)
+    func anchorAnew(trouble: Trouble) async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 2 << 20, seed: 32)
+            try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
+            let (options, reason) = try await make(trouble, in: disk)
+            let refused = try await Program.qcowbackup.run(
+                ["--bitmap=b0"] + options + [disk.path.string, disk.next.string])
+            #expect(refused.exitCode == 1 && refused.standardError.contains("--create-bitmap"), "\(refused)")
+            #expect(refused.standardError.contains(reason))
+            let result = try await Program.qcowbackup.run(
+                ["-q", "--strict", "--bitmap=b0", "--create-bitmap"] + options + [disk.path.string, disk.next.string])
+            #expect(result.exitCode == 0, "\(result)")
+            // What was missing was asked for; what was replaced is told.
+            #expect(result.standardError.contains(reason) == (trouble != .missing), "\(result)")
+            try disk.keep(disk.next)
+            try await disk.change(2)
+            try await disk.increment("b0", options)
+            for point in disk.points {
+                try await Peers.expectEqual(point.copy.string, "qcow2", point.backup.string)
+            }
+        }
+    }
+
+    /// A disk that has not changed gets an empty layer, and `--strict` says so.
+    @Test func nothingToDo() async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 2 << 20, seed: 33)
+            try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
+            for (options, code) in [([], 0), (["--strict"], 5)] as [([String], Int32)] {
+                let before = try directory.read("disk.qcow2")
+                let result = try await Program.qcowbackup.run(
+                    ["--sync=incremental", "--bitmap=b0", "--output=json", "-b", disk.last.string] + options
+                        + [disk.path.string, disk.next.string])
+                #expect(result.exitCode == code && result.standardError.isEmpty, "\(result)")
+                let summary = try JSONDecoder().decode(Summary.self, from: Data(result.outputBytes))
+                #expect(
+                    summary.sync == "incremental" && summary.parent == disk.last.string && summary.unchanged == true)
+                #expect(haveSameBytes(before, try directory.read("disk.qcow2")), "nothing is written to the disk")
+                try disk.keep(disk.next)
+            }
+            try await disk.judge()
+        }
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Where a restored disk goes: into the place of the old one, which stays until then, and onto block devices.
+@Suite(.limited, .enabled(if: Peers.areInstalled, Peers.missing))
+struct RestorePlaceTests {
+    private static let length = 4 << 20
+
+    /// Makes a full backup and an increment, and returns the increment.
+    private func makeBackup(in directory: TemporaryDirectory) async throws -> FilePath {
+        let full = directory.file("full.qcow2")
+        let one = directory.file("one.qcow2")
+        try await Peers.create(full, "", UInt64(Self.length))
+        try await Peers.io(full, ["write -q -P 1 0 1M", "write -q -P 3 3M 512k"])
+        try await Peers.create(one, "cluster_size=16k", UInt64(Self.length), backing: full)
+        try await Peers.io(one, ["write -q -P 2 512k 1M", "write -q -z 3M 512k"])
+        return one
+    }
+
+    /// The format of a disk that is replaced stays, or is said.
+    @Test(arguments: [("qcow2", []), ("qcow2", ["-O", "raw"]), ("raw", ["-O", "raw"]), ("raw", ["-O", "qcow2"])])
+    func intoPlace(old: String, options: [String]) async throws {
+        try await withTemporaryDirectory { directory in
+            let backup = try await makeBackup(in: directory)
+            let disk = directory.file("disk")
+            try await Program.qemuIMG.runSuccessfully(["create", "-q", "-f", old, disk.string, "1M"])
+            try FileManager.default.setAttributes([.posixPermissions: 0o640], ofItemAtPath: disk.string)
+            // By way of a link, as an image folder may have it: the link stays one.
+            let link = directory.file("link")
+            try #require(symlink("disk", link.string) == 0)
+            let result = try await Program.qcowbackup.runSuccessfully(
+                ["restore", "--force", "--output=json"] + options + [backup.string, link.string])
+            #expect(result.standardError == "", "\(result)")
+            let summary = try #require(
+                try JSONSerialization.jsonObject(with: Data(result.outputBytes)) as? [String: Any])
+            #expect(summary["virtual-size"] as? Int == Self.length)
+            #expect(summary["target"] as? String == link.string)
+            let format = options.last ?? old
+            try await Peers.expectEqual(backup.string, "qcow2", disk.string, format)
+            var status = stat()
+            try #require(lstat(link.string, &status) == 0)
+            #expect(status.st_mode & S_IFMT == S_IFLNK)
+            try #require(stat(disk.string, &status) == 0)
+            #expect(status.st_mode & 0o777 == 0o640)
+            #expect(try !directory.names().contains { $0.hasSuffix(".partial") })
+        }
+    }
+
+    /// Until its end a run leaves the disk as it was; one that is asked to end leaves nothing else either.
+    @Test(.enabled(if: Program.strace.isInstalled, "strace is missing"), arguments: [SIGTERM, SIGINT])
+    func asked(signal: Int32) async throws {
+        try await withTemporaryDirectory { directory in
+            let backup = try await makeBackup(in: directory)
+            let disk = directory.file("disk.qcow2")
+            try await Peers.create(disk, "", 1 << 20)
+            let before = try directory.content()
+            // Slow enough to be met while it copies.
+            let running = try Program.qcowbackup.start(
+                ["restore", "--force", "--speed=1K", "--progress=json", backup.string, disk.string])
+            try await running.waitForOutput("\"type\":\"progress\"")
+            let old = try directory.read("disk.qcow2")
+            #expect(Data(old) == before["disk.qcow2"])
+            running.signal(signal)
+            let result = try await running.wait()
+            #expect(result.exitCode == 128 + signal, "\(result)")
+            #expect(try directory.content() == before)
+        }
+    }
+
+    private static let losetup = Program("losetup")
+
+    /// Whether a file can be made a block device.
+    private static func canMakeDevice() async throws -> Bool {
+        guard losetup.isInstalled, geteuid() == 0 else { return false }
+        return try await withTemporaryDirectory { directory in
+            try directory.write([UInt8](repeating: 0, count: 4096), to: "disk")
+            let made = try await losetup.run(["--find", "--show", directory.file("disk").string])
+            guard made.exitCode == 0 else { return false }
+            try await losetup.runSuccessfully(["--detach", device(made)])
+            return true
+        }
+    }
+
+    private static func device(_ result: ProgramResult) -> String {
+        result.standardOutput.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// Raw, without being asked for. What is too small is not touched.
+    @Test(
+        .enabled("needs a loop device", { try await RestorePlaceTests.canMakeDevice() }), arguments: [-512, 0, 65536])
+    func blockDevice(difference: Int) async throws {
+        try await withTemporaryDirectory { directory in
+            let backup = try await makeBackup(in: directory)
+            let old = [UInt8](repeating: 0xEE, count: Self.length + difference)
+            try directory.write(old, to: "disk")
+            let made = try await Self.losetup.runSuccessfully(["--find", "--show", directory.file("disk").string])
+            let device = Self.device(made)
+            let refused = try await Program.qcowbackup.run(["restore", backup.string, device])
+            let result = try await Program.qcowbackup.run(["restore", "-n", "-q", backup.string, device])
+            try await Self.losetup.runSuccessfully(["--detach", device])
+            #expect(refused.exitCode == 1 && refused.standardError.contains("-n writes into it"), "\(refused)")
+            let bytes = try directory.read("disk")
+            guard difference >= 0 else {
+                #expect(result.exitCode == 2, "\(result)")
+                #expect(
+                    result.standardError.contains("has \(old.count) bytes and the source \(Self.length)"), "\(result)")
+                #expect(bytes == old)
+                return
+            }
+            #expect(result.exitCode == 0, "\(result)")
+            #expect(result.standardError.contains("longer than the disk") == (difference > 0), "\(result)")
+            #expect(Array(bytes[Self.length...]) == Array(old[Self.length...]))
+            try directory.write(Array(bytes[..<Self.length]), to: "disk")
+            try await Peers.expectEqual(backup.string, "qcow2", directory.file("disk").string, "raw")
+        }
+    }
+}
