@@ -15,48 +15,39 @@ struct IncrementContent {
     /// - Parameter recorded: the bitmap, of the source's length.
     func bits(from recorded: DirtyBitmap) async throws(BlockError) -> DirtyBitmap {
         var bits = recorded
+        var (sourceProbe, parentProbe) = (ZeroProbe(source), ZeroProbe(parent))
         var position: UInt64 = 0
         while let area = recorded.nextDirtyArea(from: position) {
-            try await dropZeroes(in: area, from: &bits)
             position = area.upperBound
+            // Gathered, since only whole granules can be dropped.
+            var zeroStart = area.lowerBound
+            var known = area.lowerBound
+            while known < area.upperBound {
+                let (length, isZero) = try await sourceProbe.next(at: known, end: area.upperBound)
+                let end = known + length
+                // The source's answer may be long and the parent's short: it is used up before it is asked again.
+                while known < end {
+                    let below: (length: UInt64, isZero: Bool) =
+                        isZero ? try await parentProbe.next(at: known, end: end) : (end - known, false)
+                    if !below.isZero {
+                        bits.reset(zeroStart..<known)
+                        zeroStart = known + below.length
+                    }
+                    known += below.length
+                }
+            }
+            bits.reset(zeroStart..<max(zeroStart, area.upperBound))
         }
-        try await addGrowth(to: &bits)
+        try await addGrowth(to: &bits, &sourceProbe)
         return bits
     }
 
-    private func dropZeroes(in area: Range<UInt64>, from bits: inout DirtyBitmap) async throws(BlockError) {
-        // Gathered, since only whole granules can be dropped.
-        var zeroStart = area.lowerBound
-        var position = area.lowerBound
-        while position < area.upperBound {
-            let (length, isZero) = try await status(at: position, length: area.upperBound - position)
-            if !isZero {
-                bits.reset(zeroStart..<position)
-                zeroStart = position + length
-            }
-            position += length
-        }
-        bits.reset(zeroStart..<max(zeroStart, area.upperBound))
-    }
-
-    private func addGrowth(to bits: inout DirtyBitmap) async throws(BlockError) {
+    private func addGrowth(to bits: inout DirtyBitmap, _ probe: inout ZeroProbe) async throws(BlockError) {
         var position = min(parent.length, source.length)
         while position < source.length {
-            let extent = try await source.blockStatus(at: position, length: source.length - position, in: .chain)
-            let end = position + extent.length
-            if !extent.readsAsZero { bits.set(position..<end) }
-            position = end
+            let (length, isZero) = try await probe.next(at: position, end: source.length)
+            if !isZero { bits.set(position..<position + length) }
+            position += length
         }
-    }
-
-    /// How many bytes from `position` on are known to be zero in both, or not.
-    private func status(
-        at position: UInt64, length: UInt64
-    ) async throws(BlockError) -> (length: UInt64, isZero: Bool) {
-        let extent = try await source.blockStatus(at: position, length: length, in: .chain)
-        guard extent.readsAsZero, position < parent.length else { return (extent.length, extent.readsAsZero) }
-        let below = try await parent.blockStatus(
-            at: position, length: min(extent.length, parent.length - position), in: .chain)
-        return (below.length, below.readsAsZero)
     }
 }

@@ -10,12 +10,14 @@ import Qcow2Format
 /// name, so whatever ends a run before leaves the bitmap as it was, and every change is in it or in a finished backup.
 struct SourceBitmap: Sendable {
     /// What `finish` does.
-    private enum Ending {
+    private enum Ending: Equatable {
         case nothing
         case update
         case add
         /// Removes the bitmap, which can't be relied on, and adds one of the same name.
         case replace
+        /// Tells why no bitmap can be made: the image's own are damaged too much.
+        case failure(reason: String)
     }
 
     let name: String
@@ -26,7 +28,8 @@ struct SourceBitmap: Sendable {
     /// Why a full backup is to be made where an increment was asked for; `nil` where it need not.
     let fallback: String?
     private let ending: Ending
-    private let bitmaps: PersistentBitmaps
+    /// `nil` where they can't be opened.
+    private let bitmaps: PersistentBitmaps?
     private let image: String
 
     /// Finds the bitmap that a request names, and makes sure that it can be done what the request says.
@@ -43,11 +46,25 @@ struct SourceBitmap: Sendable {
         }
         self.name = name
         image = layer.path
+        let cleanBits = try await Self.cleanBits(request.granularity, for: disk)
+        let bitmaps: PersistentBitmaps
         do throws(BlockError) {
             bitmaps = try await Qcow2File(layer.file).openBitmaps(forWriting: Self.mayChange(request))
         } catch {
-            throw Self.unopened(error)
+            let failure = Self.unopened(error)
+            // A backup tonight is worth more than a bitmap.
+            guard request.fallsBackToFull, failure.code == .corrupt || failure.code == .unsupported else {
+                throw failure
+            }
+            self.bitmaps = nil
+            bits = cleanBits
+            mode = .onSuccess
+            ending = .failure(reason: failure.message)
+            fallback = request.sync.isIncrement ? failure.message : nil
+            warn("\(failure.message): making a full backup, and no bitmap")
+            return
         }
+        self.bitmaps = bitmaps
         let found = try await Self.find(name, request, in: bitmaps, of: image)
         switch found {
         case .usable(let bits):
@@ -80,7 +97,7 @@ struct SourceBitmap: Sendable {
                 fallback = nil
                 if !isMissing { warn("\(reason): starting it anew") }
             }
-            bits = try Self.cleanBits(request.granularity, for: disk, clusterLength: await Self.clusterSize(of: disk))
+            bits = cleanBits
         }
         do throws(BlockError) {
             // Better known now than once everything is copied.
@@ -131,17 +148,16 @@ struct SourceBitmap: Sendable {
         }
     }
 
-    private static func clusterSize(of disk: OpenedDisk) async throws(ServiceError) -> UInt64 {
+    /// What a bitmap that is going to be made says.
+    private static func cleanBits(
+        _ granularity: UInt64?, for disk: OpenedDisk
+    ) async throws(ServiceError) -> DirtyBitmap {
+        let clusterLength: UInt64
         do throws(BlockError) {
-            return try await disk.device.clusterSize()
+            clusterLength = try await disk.device.clusterSize()
         } catch {
             throw ServiceError(error)
         }
-    }
-
-    private static func cleanBits(
-        _ granularity: UInt64?, for disk: OpenedDisk, clusterLength: UInt64
-    ) throws(ServiceError) -> DirtyBitmap {
         do throws(DirtyBitmapError) {
             return try DirtyBitmap(
                 length: disk.device.length,
@@ -168,7 +184,7 @@ struct SourceBitmap: Sendable {
         let added = BitmapChange.add(name: name, granularity: bits.granularity, isRecording: true)
         let stored = left.isEmpty ? [] : [BitmapChange.store(left, as: name)]
         switch ending {
-        case .nothing: return []
+        case .nothing, .failure: return []
         case .add: return [added] + stored
         case .replace: return [.remove(name: name), added] + stored
         case .update:
@@ -184,26 +200,35 @@ struct SourceBitmap: Sendable {
     ///   - target: where the backup is.
     /// - Throws: `ServiceError` with the code `bitmapNotUpdated`.
     func finish(leaving left: DirtyBitmap, target: String) async throws(ServiceError) {
+        if case .failure(let reason) = ending {
+            throw Self.notUpdated(
+                target, "bitmap '\(name)' could not be made: \(reason)",
+                advice: "qemu-img check -r all may mend the image")
+        }
         let changes = changes(leaving: left)
         // The image may be open for reading only.
-        if changes.isEmpty { return }
+        guard let bitmaps, !changes.isEmpty else { return }
         do throws(BlockError) {
             try await bitmaps.apply(changes)
         } catch {
             let state =
                 bitmaps.isUncertain
                 ? "whether it has changed is not known" : ending == .add ? "there is none yet" : "it is as it was"
-            throw ServiceError(
-                .bitmapNotUpdated,
-                "\(target): the backup is complete, but bitmap '\(name)' could not be updated: \(error); \(state)",
+            throw Self.notUpdated(
+                target, "bitmap '\(name)' could not be updated: \(error); \(state)",
                 advice: ending == .update
                     ? "let the next increment go on from this backup: it copies the same changes once more"
                     : "the next backup must be a full one again")
         }
     }
 
+    private static func notUpdated(_ target: String, _ reason: String, advice: String) -> ServiceError {
+        ServiceError(.bitmapNotUpdated, "\(target): the backup is complete, but \(reason)", advice: advice)
+    }
+
     /// Ends the use of the image's bitmaps, and says what the user should know of them.
     func close(warn: (String) -> Void) async {
+        guard let bitmaps else { return }
         do throws(BlockError) {
             try await bitmaps.close()
         } catch {

@@ -118,6 +118,36 @@ struct ChainFallbackTests {
         }
     }
 
+    /// Bitmaps that are damaged beyond use: an increment is refused and leaves no trace; with `--fallback=full` there is a
+    /// backup in any case, and a new bitmap or the reason why there is none.
+    @Test(arguments: try Fixture.withDamagedBitmaps()) func damaged(fixture: Fixture) async throws {
+        try await withTemporaryDirectory { directory in
+            let image = try fixture.copyIntoPlace(directory)
+            let before = try directory.content()
+            let target = directory.file("target.qcow2")
+            let increment = ["--sync=incremental", "--bitmap=nightly", "-b", directory.file("parent").string]
+            let refused = try await Program.qcowbackup.run(increment + [image.string, target.string])
+            #expect(refused.exitCode == 1, "\(refused)")
+            #expect(refused.standardError.split(separator: "\n").count <= 2, "\(refused)")
+            #expect(try directory.content() == before, "\(refused)")
+
+            let result = try await Program.qcowbackup.run(
+                ["-q", "--strict", "--fallback=full"] + increment + [image.string, target.string])
+            #expect(result.exitCode == 4 || result.exitCode == 1, "\(result)")
+            if result.exitCode == 1 {
+                #expect(result.standardError.contains("the backup is complete, but bitmap 'nightly'"), "\(result)")
+                #expect(try directory.content().filter { !$0.key.hasPrefix("target") } == before, "\(result)")
+            } else {
+                #expect(try await Peers.info(image).specific?.data?.bitmaps?.contains { $0.name == "nightly" } == true)
+                #expect(try await BitmapPeers.areas(of: "nightly", in: image).isEmpty)
+            }
+            let flat = directory.file("flat.raw")
+            try await Program.qemuIMG.runSuccessfully(["convert", "-O", "raw", target.string, flat.string])
+            let digest = try await Program("sha256sum").runSuccessfully([flat.string])
+            #expect(digest.standardOutput.prefix(64) == fixture.facts.sha256 ?? "")
+        }
+    }
+
     /// A disk that has not changed gets an empty layer, and `--strict` says so.
     @Test func nothingToDo() async throws {
         try await withTemporaryDirectory { directory in
