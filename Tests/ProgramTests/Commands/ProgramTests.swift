@@ -18,9 +18,9 @@ import Testing
     private static func run(
         _ arguments: [String],
         ending result: Result<BackupSummary, ServiceError> = .failure(ServiceError(.io, "not reached")),
-        warnings: [String] = []
+        warnings: [String] = [], outputCapacity: Int32? = nil
     ) async throws -> Run {
-        let output = try Pipe()
+        let output = try Pipe(capacity: outputCapacity)
         let errors = try Pipe()
         let status = await onThread {
             let console = Console(output: output.writer, errors: errors.writer)
@@ -269,7 +269,8 @@ import Testing
 
     /// The manual page is made from this.
     @Test func descriptionForTheManual() async throws {
-        let run = try await Self.run(["--experimental-dump-help"])
+        // Longer than a pipe's usual buffer, and nobody reads before the program's end.
+        let run = try await Self.run(["--experimental-dump-help"], outputCapacity: 1 << 20)
         #expect(run.status == 0)
         let object = try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
         let command = try #require(object["command"] as? [String: Any])
