@@ -62,7 +62,8 @@ struct BackupBitmapOptions: ParsableArguments {
             "What to do where an increment is asked for and the bitmap can't be relied on.",
             discussion: """
                 It may be missing, marked in use by a program that crashed, disabled, or of another --granularity. \
-                none: give up. full: make a full backup, which needs no PARENT, and start the bitmap anew.
+                none: give up. full: make a full backup, which needs no PARENT, and start the bitmap anew; SOURCE must \
+                be writable.
                 """,
             valueName: "mode"))
     var fallback = Fallback.none
