@@ -96,7 +96,8 @@ public final class BackupOperation: Sendable {
         var summary: BackupSummary
         do throws(ServiceError) {
             if plan.sync.isIncrement, let parent = request.parent {
-                try await plan.put(on: ParentChain(parent, format: request.parentFormat, for: source), warn: warn)
+                let chain = try await ParentChain(parent, format: request.parentFormat, for: source)
+                try await plan.put(on: chain, trustsChain: request.trustsChain, warn: warn)
             }
             summary = try await backUp(plan, on: workers)
         } catch {
@@ -127,7 +128,7 @@ public final class BackupOperation: Sendable {
         }
         summary.targetLength = target.fileLength
         if let bitmap = plan.bitmap, let left = plan.dirty(in: jobSource) {
-            try await bitmap.finish(leaving: left, target: request.target)
+            try await bitmap.finish(leaving: left, target: request.target, identity: target.identity)
         }
         return summary
     }

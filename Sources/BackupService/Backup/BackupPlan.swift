@@ -27,26 +27,49 @@ struct BackupPlan: Sendable {
     }
 
     /// Makes an increment of a backup, once it is certain enough that the bitmap counts from there.
-    mutating func put(on parent: ParentChain, warn: (String) -> Void) async throws(ServiceError) {
+    ///
+    /// - Parameter trustsChain: take the parent for what it is named, whatever it says or holds.
+    mutating func put(
+        on parent: ParentChain, trustsChain: Bool, warn: (String) -> Void
+    ) async throws(ServiceError) {
         guard let bitmap else { preconditionFailure("an increment is made by a bitmap") }
         parent.disk.warnings.forEach(warn)
+        if !trustsChain { try check(parent, goesOn: bitmap.origin?.backup, for: bitmap.name) }
         self.parent = parent
-        let difference: UInt64?
+        var difference: UInt64?
         do throws(BlockError) {
             let check = ParentCheck(source: source.device, parent: parent.disk.device, bits: bitmap.bits)
-            difference = try await check.firstDifference()
+            if !trustsChain { difference = try await check.firstDifference() }
             let content = IncrementContent(source: source.device, parent: parent.disk.device)
             bits = try await content.bits(from: bitmap.bits)
         } catch {
             throw ServiceError(error)
         }
         if let difference {
-            throw ServiceError(
-                .inconsistent,
-                "\(parent.disk.layers[0].path) is not the backup from which bitmap '\(bitmap.name)' counts: at offset "
-                    + "\(difference) the disk differs from it, and the bitmap says that nothing changed there",
-                advice: "-b names the backup that the bitmap was cleared for; --sync=full starts a new chain")
+            throw Self.otherParent(
+                parent, bitmap.name,
+                ": at offset \(difference) the disk differs from it, and the bitmap says that nothing changed there")
         }
+    }
+
+    /// The parent must be the backup since which the bitmap counts, or go on it: then it is a later one of the same disk,
+    /// and what the bitmap doesn't mark was the same at that time.
+    ///
+    /// - Parameter origin: the backup since which the bitmap counts, where that is known.
+    private func check(_ parent: ParentChain, goesOn origin: BackupID?, for bitmap: String) throws(ServiceError) {
+        try parent.disk.checkIdentities()
+        let identities = parent.disk.layers.map(\.identity)
+        guard let origin, !identities.contains(nil) else { return }
+        let isKin = identities.contains { $0?.id == origin || $0?.parent?.id == origin }
+        if !isKin { throw Self.otherParent(parent, bitmap, "") }
+    }
+
+    private static func otherParent(_ parent: ParentChain, _ bitmap: String, _ reason: String) -> ServiceError {
+        ServiceError(
+            .inconsistent,
+            "\(parent.disk.layers[0].path) is not the backup from which bitmap '\(bitmap)' counts\(reason)",
+            advice:
+                "-b names the backup that the bitmap was cleared for, or a later one; --sync=full starts a new chain")
     }
 
     /// What the job reads: with a bitmap, a disk that has it.

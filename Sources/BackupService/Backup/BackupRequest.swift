@@ -90,6 +90,8 @@ public struct BackupRequest: Sendable {
     /// Read the source although another process writes to it.
     public var forceShare = false
     public var existingTarget = ExistingTarget.refuse
+    /// Take the files of a chain for what they are named, whatever they say of themselves.
+    public var trustsChain = false
     /// Leave the unfinished target where a run fails.
     public var keepPartial = false
     public var copyRange = CopyRange.auto

@@ -13,7 +13,8 @@ extension SourceBitmap {
 
     /// Looks for a bitmap, and whether it can be relied on for what a request says.
     static func find(
-        _ name: String, _ request: BackupRequest, in bitmaps: PersistentBitmaps, of image: String
+        _ name: String, _ request: BackupRequest, in bitmaps: PersistentBitmaps, of image: String,
+        backingStamp: UInt64
     ) async throws(ServiceError) -> Found {
         guard let found = bitmaps[name] else {
             let names = bitmaps.list.map { "'\($0.name)'" }.joined(separator: ", ")
@@ -31,6 +32,13 @@ extension SourceBitmap {
         if !found.isRecording, request.impliedBitmapMode != .never {
             return .unusable(
                 reason: "\(subject) is disabled: changes since then are missing from it", isMissing: false)
+        }
+        if request.sync.isIncrement, !request.trustsChain, let origin = bitmaps.origin(of: name),
+            origin.backingStamp != backingStamp
+        {
+            return .unusable(
+                reason: "the files behind \(image) have changed since \(subject) was cleared, which it does not tell",
+                isMissing: false)
         }
         do throws(BlockError) {
             return .usable(try await bitmaps.load(name))

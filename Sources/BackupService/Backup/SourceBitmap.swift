@@ -25,6 +25,10 @@ struct SourceBitmap: Sendable {
     let mode: BackupRequest.BitmapMode
     /// What is dirty: nothing in a bitmap that is going to be made.
     let bits: DirtyBitmap
+    /// Since which backup it counts; `nil` where that is not known.
+    let origin: BitmapOrigin?
+    private let backingStamp: UInt64
+    private let isIncrement: Bool
     /// Why a full backup is to be made where an increment was asked for; `nil` where it need not.
     let fallback: String?
     private let ending: Ending
@@ -46,6 +50,8 @@ struct SourceBitmap: Sendable {
         }
         self.name = name
         image = layer.path
+        backingStamp = BackingStamp.of(disk)
+        isIncrement = request.sync.isIncrement
         let cleanBits = try await Self.cleanBits(request.granularity, for: disk)
         let bitmaps: PersistentBitmaps
         do throws(BlockError) {
@@ -57,6 +63,7 @@ struct SourceBitmap: Sendable {
                 throw failure
             }
             self.bitmaps = nil
+            origin = nil
             bits = cleanBits
             mode = .onSuccess
             ending = .failure(reason: failure.message)
@@ -65,7 +72,8 @@ struct SourceBitmap: Sendable {
             return
         }
         self.bitmaps = bitmaps
-        let found = try await Self.find(name, request, in: bitmaps, of: image)
+        origin = bitmaps.origin(of: name)
+        let found = try await Self.find(name, request, in: bitmaps, of: image, backingStamp: backingStamp)
         switch found {
         case .usable(let bits):
             self.bits = bits
@@ -135,16 +143,23 @@ struct SourceBitmap: Sendable {
     /// - Parameters:
     ///   - left: what is dirty after the backup.
     ///   - target: where the backup is.
+    ///   - identity: which one it is; `nil` where it doesn't say.
     /// - Throws: `ServiceError` with the code `bitmapNotUpdated`.
-    func finish(leaving left: DirtyBitmap, target: String) async throws(ServiceError) {
+    func finish(
+        leaving left: DirtyBitmap, target: String, identity: BackupIdentity?
+    ) async throws(ServiceError) {
         if case .failure(let reason) = ending {
             throw Self.notUpdated(
                 target, "bitmap '\(name)' could not be made: \(reason)",
                 advice: "qemu-img check -r all may mend the image")
         }
-        let changes = changes(leaving: left)
         // The image may be open for reading only.
-        guard let bitmaps, !changes.isEmpty else { return }
+        guard let bitmaps, ending != .nothing else { return }
+        var changes = changes(leaving: left)
+        // Where nothing changed, an increment is as good to go on as its parent.
+        guard !changes.isEmpty || !isIncrement else { return }
+        let origin = identity.map { BitmapOrigin(backup: $0.id, backingStamp: backingStamp) }
+        changes.append(.setOrigin(name: name, origin))
         do throws(BlockError) {
             try await bitmaps.apply(changes)
         } catch {

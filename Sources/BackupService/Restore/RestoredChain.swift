@@ -25,6 +25,7 @@ struct RestoredChain {
             throw ServiceError(error, restoringFrom: request.chainFolder)
         }
         disk.warnings.forEach(warn)
+        if !request.copy.trustsChain { try disk.checkIdentities() }
         warnOfSizes(disk)
         if request.copy.onSourceError != .ignore { try await checkNotCutOff(disk) }
         return disk

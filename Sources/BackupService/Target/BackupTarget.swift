@@ -7,6 +7,8 @@ import Qcow2Format
 struct BackupTarget: Sendable {
     /// What the job writes to.
     let device: any BlockDevice
+    /// Which backup it is; `nil` for a format that can't say.
+    let identity: BackupIdentity?
     /// Holds back the first bytes until everything else is on stable storage.
     private let head: HeadLastDevice
     private let image: Qcow2Image?
@@ -17,10 +19,11 @@ struct BackupTarget: Sendable {
     private let file: FileDevice?
 
     init(
-        device: any BlockDevice, head: HeadLastDevice, image: Qcow2Image?, dataHead: HeadLastDevice? = nil,
-        newFiles: [UnnamedFile] = [], file: FileDevice?
+        device: any BlockDevice, identity: BackupIdentity? = nil, head: HeadLastDevice, image: Qcow2Image?,
+        dataHead: HeadLastDevice? = nil, newFiles: [UnnamedFile] = [], file: FileDevice?
     ) {
         self.device = device
+        self.identity = identity
         self.head = head
         self.image = image
         self.dataHead = dataHead

@@ -41,7 +41,8 @@ extension TargetMaker {
         let disk: Qcow2Image
         do throws(BlockError) {
             disk = try await image.open(
-                dataFile: dataFile, backing: backing?.device, forWriting: true, compression: request.compression)
+                dataFile: dataFile, backing: backing?.device, forWriting: true, identity: identity,
+                compression: request.compression)
         } catch {
             throw ServiceError(error)
         }
@@ -54,7 +55,7 @@ extension TargetMaker {
         } catch {
             throw ServiceError(error)
         }
-        return BackupTarget(device: disk, head: head, image: disk, file: file)
+        return BackupTarget(device: disk, identity: identity, head: head, image: disk, file: file)
     }
 
     /// Refuses a target in which the parts that `--sync=top` leaves out would not read as the source's.

@@ -71,6 +71,7 @@ extension TargetMaker {
         var options = options
         // A disk is a number of sectors; a raw source of another length is padded.
         options.size = length
+        options.identity = identity
         let head = HeadLastDevice(file)
         let dataHead = dataFile.map { HeadLastDevice($0) }
         do throws(BlockError) {
@@ -79,7 +80,8 @@ extension TargetMaker {
                 options, in: head, dataFile: dataHead, backing: backingDevice(options),
                 compression: request.compression)
             return BackupTarget(
-                device: image, head: head, image: image, dataHead: dataHead, newFiles: newFiles, file: file)
+                device: image, identity: identity, head: head, image: image, dataHead: dataHead, newFiles: newFiles,
+                file: file)
         } catch {
             throw ServiceError(error)
         }

@@ -11,8 +11,25 @@ struct TargetMaker {
     /// What is copied, after what the source allows has been considered.
     let sync: BackupRequest.Sync
     /// What the target is to go on top of; `nil` where it isn't an increment.
-    var parent: ParentChain?
+    let parent: ParentChain?
     let warn: @Sendable (String) -> Void
+    /// Which backup the target is going to be.
+    let identity: BackupIdentity
+
+    init(
+        request: BackupRequest, source: OpenedDisk, sync: BackupRequest.Sync, parent: ParentChain? = nil,
+        warn: @escaping @Sendable (String) -> Void
+    ) {
+        self.request = request
+        self.source = source
+        self.sync = sync
+        self.parent = parent
+        self.warn = warn
+        identity = BackupIdentity(
+            parent: parent.map {
+                BackupIdentity.Parent(id: $0.disk.layers[0].identity?.id, virtualSize: $0.disk.device.length)
+            })
+    }
 
     var copyRange: CopyRangePolicy {
         switch request.copyRange {

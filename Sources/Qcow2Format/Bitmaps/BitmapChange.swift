@@ -12,6 +12,9 @@ public enum BitmapChange: Sendable {
     ///   - isRecording: whether writes to the disk are to be recorded from now on.
     case add(name: String, granularity: UInt64?, isRecording: Bool)
     case remove(name: String)
+    /// Notes since which backup the bitmap counts; `nil` where that is not known. What is noted of a bitmap is forgotten
+    /// when it is added, removed or cleared.
+    case setOrigin(name: String, BitmapOrigin?)
     /// Makes everything clean.
     case clear(name: String)
     /// Starts or stops the recording of writes; the bits stay.

@@ -14,6 +14,7 @@ extension PersistentBitmaps {
         }
 
         var bitmaps: [Bitmap]
+        var origins: BitmapOrigins
         var marked: Set<[UInt8]>
 
         var entries: [BitmapDirectoryEntry] { bitmaps.map(\.entry) }
@@ -42,7 +43,8 @@ extension PersistentBitmaps {
 
     private func draft(after changes: [BitmapChange]) async throws(BlockError) -> Draft {
         var draft = state.withLock { state in
-            Draft(bitmaps: state.entries.map { Draft.Bitmap(entry: $0) }, marked: state.marked)
+            Draft(
+                bitmaps: state.entries.map { Draft.Bitmap(entry: $0) }, origins: state.origins, marked: state.marked)
         }
         for change in changes {
             try await perform(change, on: &draft)
@@ -59,11 +61,16 @@ extension PersistentBitmaps {
         case .add(let name, let granularity, let isRecording):
             draft.bitmaps.append(
                 try newBitmap(named: name, granularity: granularity, isRecording: isRecording, in: draft))
+            draft.origins[Array(name.utf8)] = nil
         case .remove(let name):
             let removed = draft.bitmaps.remove(at: try index(of: name, in: draft.entries))
             draft.marked.remove(removed.entry.nameBytes)
+            draft.origins[removed.entry.nameBytes] = nil
+        case .setOrigin(let name, let origin):
+            draft.origins[draft.bitmaps[try usable(name, in: draft)].entry.nameBytes] = origin
         case .clear(let name):
             let index = try usable(name, in: draft)
+            draft.origins[draft.bitmaps[index].entry.nameBytes] = nil
             draft.bitmaps[index].bits = reader.emptyBitmap(reader.shape(of: draft.bitmaps[index].entry))
         case .setRecording(let name, let isRecording):
             let index = try usable(name, in: draft)

@@ -14,8 +14,10 @@ extension PersistentBitmaps {
 
     /// Lets the image have the bitmaps of a draft.
     func commit(_ draft: Draft, in metadata: Qcow2Metadata) async throws(BlockError) {
-        let (old, oldLocation) = state.withLock { ($0.entries, $0.location) }
-        guard draft.entries != old || draft.bitmaps.contains(where: { $0.bits != nil }) else { return }
+        let (old, oldLocation, oldOrigins) = state.withLock { ($0.entries, $0.location, $0.origins) }
+        guard
+            draft.entries != old || draft.origins != oldOrigins || draft.bitmaps.contains(where: { $0.bits != nil })
+        else { return }
         metadata.holdReleases()
         var new: [Range<UInt64>] = []
         var entries: [BitmapDirectoryEntry] = []
@@ -24,7 +26,8 @@ extension PersistentBitmaps {
         let freed: Freed
         do throws(BlockError) {
             // What the first cluster has no room for is better known now.
-            _ = try metadata.header(leadingTo: draft.bitmaps.isEmpty ? nil : .placeholder)
+            _ = try metadata.header(
+                leadingTo: draft.bitmaps.isEmpty ? nil : .placeholder, countingSince: draft.origins)
             for var bitmap in draft.bitmaps {
                 if let bits = bitmap.bits { try await store(bits, as: &bitmap.entry, in: metadata, noting: &new) }
                 entries.append(bitmap.entry)
@@ -33,7 +36,7 @@ extension PersistentBitmaps {
             freed = try await clusters(of: old, at: oldLocation, notIn: entries)
             try await metadata.settleRefcounts()
             try await reader.file.flush()
-            header = try metadata.header(leadingTo: location)
+            header = try metadata.header(leadingTo: location, countingSince: draft.origins)
         } catch {
             await abandon(new, in: metadata)
             throw error
@@ -48,6 +51,7 @@ extension PersistentBitmaps {
         state.withLock { state in
             state.entries = entries
             state.location = location
+            state.origins = draft.origins
             state.marked = draft.marked
         }
         await giveBack(freed, in: metadata)

@@ -15,6 +15,8 @@ public final class PersistentBitmaps: Sendable {
         var entries: [BitmapDirectoryEntry]
         /// Where the directory is; `nil` where there is none.
         var location: BitmapsExtension?
+        /// Since when the bitmaps count.
+        var origins = BitmapOrigins()
         var warnings: [String] = []
         /// Names of the bitmaps that were marked in use here, and not by someone who crashed.
         var marked: Set<[UInt8]> = []
@@ -50,6 +52,13 @@ public final class PersistentBitmaps: Sendable {
 
     /// What the user should know, one line each: clusters that leaked.
     public var warnings: [String] { state.withLock { $0.warnings } }
+
+    /// Since which backup a bitmap counts; `nil` where that is not known.
+    public func origin(of name: String) -> BitmapOrigin? {
+        state.withLock { state in
+            Self.index(of: name, in: state.entries).flatMap { state.origins[state.entries[$0].nameBytes] }
+        }
+    }
 
     /// Loads the bits of a bitmap.
     ///

@@ -23,6 +23,7 @@ extension Qcow2File {
             let location = try bitmapsExtension()
             state.entries = try await reader.directory(location)
             state.location = location
+            state.origins = header.bitmapOrigins
         }
         guard forWriting else { return PersistentBitmaps(reader: reader, metadata: nil, state: state) }
         guard layout.version >= 3 else {

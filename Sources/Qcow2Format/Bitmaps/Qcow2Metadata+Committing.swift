@@ -44,22 +44,23 @@ extension Qcow2Metadata {
 
     /// The header of the image with other bitmaps.
     ///
-    /// - Parameter bitmaps: `nil` for none.
+    /// - Parameters:
+    ///   - bitmaps: `nil` for none.
+    ///   - origins: since when they count.
     /// - Throws: `BlockError.layer` where the first cluster has no room for it.
-    func header(leadingTo bitmaps: BitmapsExtension?) throws(BlockError) -> HeaderCluster {
+    func header(
+        leadingTo bitmaps: BitmapsExtension?, countingSince origins: BitmapOrigins
+    ) throws(BlockError) -> HeaderCluster {
         var header = state.withLock { $0.header }
         header.setBitmaps(bitmaps?.encoded())
+        header.bitmapOrigins = origins
         _ = try encode(&header)
         return header
     }
 
-    /// Encodes a header. Where the cluster is too small for everything, the names of the features go, which are for
-    /// readers that don't know them.
     private func encode(_ header: inout HeaderCluster) throws(BlockError) -> [UInt8] {
         do throws(Qcow2Error.Problem) {
-            if let bytes = try? header.encoded() { return bytes }
-            header.extensions.removeAll { $0.type == HeaderExtension.featureNameTable }
-            return try header.encoded()
+            return try header.fitted()
         } catch {
             throw failure(error)
         }

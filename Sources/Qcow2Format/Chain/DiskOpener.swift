@@ -115,6 +115,7 @@ public struct DiskOpener: Sendable {
             guard actual == .qcow2 else { return }
             let image = try await Self.wrap(path, role) { () async throws(BlockError) in try await Qcow2File(file) }
             chain.images.append(image)
+            chain.layers[chain.layers.count - 1].identity = image.identity
             chain.warnings += image.warnings
             try await openDataFile(of: image, at: path, into: &chain)
             guard let name = image.references.backingFileName else { return }

@@ -9,6 +9,8 @@ public struct OpenedDisk: Sendable {
         public let path: String
         public let format: ImageFormat
         public let file: FileDevice
+        /// Which backup it is; `nil` where it doesn't say.
+        public internal(set) var identity: BackupIdentity?
     }
 
     public let device: any BlockDevice

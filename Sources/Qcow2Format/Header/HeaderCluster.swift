@@ -106,28 +106,57 @@ struct HeaderCluster: Sendable, Equatable {
         if keepsBitmaps, hadBitmaps {
             header.autoclearFeatures.insert(.bitmaps)
         } else {
-            extensions.removeAll { $0.type == HeaderExtension.bitmaps }
+            extensions.removeAll { $0.type == HeaderExtension.bitmaps || $0.type == HeaderExtension.bitmapOrigins }
         }
     }
 
-    /// Sets or, with `nil`, removes what leads to the bitmaps. A new extension comes last, so that no other one moves.
+    /// Sets or, with `nil`, removes what leads to the bitmaps.
     mutating func setBitmaps(_ value: HeaderExtension?) {
-        if let value {
-            if let index = extensions.firstIndex(where: { $0.type == HeaderExtension.bitmaps }) {
-                extensions[index] = value
-            } else {
-                extensions.append(value)
-            }
-            header.autoclearFeatures.insert(.bitmaps)
-        } else {
-            extensions.removeAll { $0.type == HeaderExtension.bitmaps }
+        set(value, type: HeaderExtension.bitmaps)
+        if value == nil {
             header.autoclearFeatures.remove(.bitmaps)
+        } else {
+            header.autoclearFeatures.insert(.bitmaps)
+        }
+    }
+
+    /// Which backup this is; `nil` where nothing is known.
+    var identity: BackupIdentity? {
+        get { data(of: HeaderExtension.backupIdentity).flatMap { BackupIdentity(decoding: $0) } }
+        set { set(newValue?.encoded(), type: HeaderExtension.backupIdentity) }
+    }
+
+    /// Since which backups the bitmaps count.
+    var bitmapOrigins: BitmapOrigins {
+        get { BitmapOrigins(decoding: data(of: HeaderExtension.bitmapOrigins) ?? []) }
+        set { set(newValue.encoded(), type: HeaderExtension.bitmapOrigins) }
+    }
+
+    /// Sets or, with `nil`, removes an extension. A new one comes last, so that no other one moves.
+    private mutating func set(_ value: HeaderExtension?, type: UInt32) {
+        guard let value else { return extensions.removeAll { $0.type == type } }
+        if let index = extensions.firstIndex(where: { $0.type == type }) {
+            extensions[index] = value
+        } else {
+            extensions.append(value)
         }
     }
 
     /// The content of the extension of a type, if the image has it.
     func data(of type: UInt32) -> [UInt8]? {
         extensions.first { $0.type == type }?.data
+    }
+
+    /// The first cluster, whole. Where it is too small for everything, extensions that are nothing but notes are left out,
+    /// the names of features first, which are for readers that don't know them.
+    ///
+    /// - Throws: `.option` where it does not hold the rest.
+    mutating func fitted() throws(Qcow2Error.Problem) -> [UInt8] {
+        for type in [HeaderExtension.featureNameTable, HeaderExtension.bitmapOrigins, HeaderExtension.backupIdentity] {
+            if let bytes = try? encoded() { return bytes }
+            extensions.removeAll { $0.type == type }
+        }
+        return try encoded()
     }
 
     /// The first cluster, whole.

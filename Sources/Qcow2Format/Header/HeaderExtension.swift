@@ -13,4 +13,8 @@ struct HeaderExtension: Sendable, Equatable {
     static let bitmaps: UInt32 = 0x2385_2875
     static let fullDiskEncryption: UInt32 = 0x0537_be77
     static let externalDataFile: UInt32 = 0x4441_5441
+    /// Our own: “qcid”.
+    static let backupIdentity: UInt32 = 0x7163_6964
+    /// Our own: “qcbo”.
+    static let bitmapOrigins: UInt32 = 0x7163_626f
 }

@@ -25,6 +25,8 @@ public struct Qcow2Options: Sendable, Equatable {
     public var dataFileName: String?
     /// Whether the data file can be read as a raw disk at all times.
     public var isDataFileRaw = false
+    /// Which backup the image is; `nil` for one that is none.
+    public var identity: BackupIdentity?
 
     public init(size: UInt64) {
         self.size = size
@@ -98,17 +100,14 @@ public struct Qcow2Options: Sendable, Equatable {
         if let dataFileName {
             extensions.append(HeaderExtension(type: HeaderExtension.externalDataFile, data: Array(dataFileName.utf8)))
         }
-        let plain = HeaderCluster(header: header, extensions: extensions, backingFileName: backingFileName)
-        guard version >= 3 else {
-            _ = try plain.encoded()
-            return plain
+        if version >= 3 {
+            // The names help readers that don't know a feature to say so.
+            extensions.append(
+                HeaderExtension(type: HeaderExtension.featureNameTable, data: FeatureNameTable.ours))
         }
-        // The names help readers that don't know a feature to say so. Small clusters may have no room for them.
-        var named = plain
-        named.extensions.append(
-            HeaderExtension(type: HeaderExtension.featureNameTable, data: FeatureNameTable.ours))
-        if (try? named.encoded()) != nil { return named }
-        _ = try plain.encoded()
-        return plain
+        var cluster = HeaderCluster(header: header, extensions: extensions, backingFileName: backingFileName)
+        cluster.identity = identity
+        _ = try cluster.fitted()
+        return cluster
     }
 }

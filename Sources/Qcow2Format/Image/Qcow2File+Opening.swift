@@ -11,11 +11,12 @@ extension Qcow2File {
     ///   - dataFile: the external data file, for images that have one.
     ///   - backing: the backing file's disk, for images that have one.
     ///   - forWriting: whether the image is going to be changed.
+    ///   - identity: for writing, which backup the image is going to be; `nil` for none.
     ///   - compression: how compressed clusters are written; its type must be the image's.
     ///   - cacheLength: bytes of tables to keep in memory at most; a few pieces are kept in any case.
     public func open(
         snapshot: String? = nil, dataFile: (any StorageDevice)? = nil, backing: (any BlockDevice)? = nil,
-        forWriting: Bool = false, compression: CompressionSettings? = nil,
+        forWriting: Bool = false, identity: BackupIdentity? = nil, compression: CompressionSettings? = nil,
         cacheLength: Int = Qcow2Image.defaultCacheLength
     ) async throws(BlockError) -> Qcow2Image {
         // Data clusters would be looked for in the wrong file.
@@ -25,7 +26,15 @@ extension Qcow2File {
         if forWriting { try checkBitmaps() }
         let (metadata, length) = try await openMetadata(
             snapshot: snapshot, forWriting: forWriting, cacheLength: cacheLength)
-        if forWriting { metadata.state.withLock { $0.header.clearUnkeptFeatures(keepsBitmaps: false) } }
+        if forWriting {
+            metadata.state.withLock { state in
+                state.header.clearUnkeptFeatures(keepsBitmaps: false)
+                if state.header.identity != identity {
+                    state.header.identity = identity
+                    state.isHeaderDirty = true
+                }
+            }
+        }
         return Qcow2Image(
             metadata: metadata, length: length, dataFile: dataFile, backing: backing, isWritable: forWriting,
             compression: compression, initialFileLength: file.length)

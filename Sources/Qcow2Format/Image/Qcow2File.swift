@@ -12,6 +12,8 @@ public struct Qcow2File: Sendable {
     /// The image's own path.
     public var path: String { file.name }
     public var compressionType: CompressionType { layout.compressionType }
+    /// Which backup the image is; `nil` where it doesn't say.
+    public var identity: BackupIdentity? { header.identity }
     /// Where the external data file is; `nil` for an image without one, or one that does not name it.
     public var dataFilePath: String? {
         references.dataFileName.map { ImagePath.resolve($0, relativeTo: path) }

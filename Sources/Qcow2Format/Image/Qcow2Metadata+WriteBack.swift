@@ -45,9 +45,9 @@ extension Qcow2Metadata {
     }
 
     private func encodedHeader() throws(BlockError) -> [UInt8] {
-        let header = state.withLock { $0.header }
+        var header = state.withLock { $0.header }
         do throws(Qcow2Error.Problem) {
-            return try header.encoded()
+            return try header.fitted()
         } catch {
             throw failure(error)
         }

@@ -57,6 +57,16 @@ struct BackupBitmapOptions: ParsableArguments {
         completion: .file())
     var parent: String?
 
+    @Flag(
+        name: .customLong("trust-chain"),
+        help: ArgumentHelp(
+            "Take PARENT for the backup from which the bitmap counts, without a check.",
+            discussion: """
+                For backups that another program has copied or cleared the bitmap for. A wrong PARENT makes a disk that \
+                never was.
+                """))
+    var trustsChain = false
+
     @Option(
         help: ArgumentHelp(
             "What to do where an increment is asked for and the bitmap can't be relied on.",
@@ -79,6 +89,7 @@ struct BackupBitmapOptions: ParsableArguments {
         request.createsBitmap = createsBitmap
         request.granularity = granularity?.bytes
         request.parent = parent
+        request.trustsChain = trustsChain
         request.fallsBackToFull = fallback == .full
     }
 }

@@ -35,6 +35,16 @@ struct ChainOptions: ParsableArguments {
             valueName: "format"))
     var backingFormat: ImageFormat?
 
+    @Flag(
+        name: .customLong("trust-chain"),
+        help: ArgumentHelp(
+            "Take the files of the chain for the right ones, whatever they say of themselves.",
+            discussion: """
+                Each increment names the backup that it was made on. Where another one has that file's name by now, the \
+                disk that they show together never was.
+                """))
+    var trustsChain = false
+
     func validate() throws {
         if let folder, folder.isEmpty { throw ValidationError("--chain takes the name of a folder") }
     }

@@ -52,6 +52,7 @@ struct RestoreCommand: CopyingCommand {
     func request() throws -> RestoreRequest {
         var request = RestoreRequest(source: backup, target: target)
         request.chainFolder = chainOptions.folder
+        request.copy.trustsChain = chainOptions.trustsChain
         request.targetFormat = targetOptions.format
         request.copy.sourceFormat = chainOptions.format
         request.copy.backingFormat = chainOptions.backingFormat

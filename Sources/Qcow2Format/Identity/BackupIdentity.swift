@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+
+/// What a backup says of itself: which one it is, and which one it goes on.
+///
+/// A header extension of this program's own. QEMU passes over it, and keeps it where it rewrites a header; the copy that
+/// another program makes of an image's content has none. So what it says is right, and where nothing is said nothing is
+/// known.
+public struct BackupIdentity: Sendable, Equatable {
+    /// The backup that an increment was made on.
+    public struct Parent: Sendable, Equatable {
+        /// `nil` where it said none.
+        public var id: BackupID?
+        /// In bytes.
+        public var virtualSize: UInt64
+
+        public init(id: BackupID?, virtualSize: UInt64) {
+            self.id = id
+            self.virtualSize = virtualSize
+        }
+    }
+
+    public var id: BackupID
+    /// `nil` for a backup that is no increment.
+    public var parent: Parent?
+
+    public init(id: BackupID = BackupID(), parent: Parent? = nil) {
+        self.id = id
+        self.parent = parent
+    }
+
+    /// The version of the layout below. A reader that finds another one knows nothing.
+    private static let version: UInt32 = 1
+    private static let hasParent: UInt32 = 1
+    private static let dataLength = 48
+
+    /// `nil` for data that say nothing that we know of.
+    init?(decoding data: [UInt8]) {
+        guard data.count >= Self.dataLength else { return nil }
+        let bytes = data.span.bytes
+        do {
+            let version: UInt32 = try bytes.bigEndian(at: 0)
+            let flags: UInt32 = try bytes.bigEndian(at: 4)
+            guard version == Self.version, let id = try BackupID(decoding: bytes, at: 8) else { return nil }
+            self.id = id
+            guard flags & Self.hasParent != 0 else { return }
+            parent = Parent(
+                id: try BackupID(decoding: bytes, at: 8 + BackupID.encodedLength),
+                virtualSize: try bytes.bigEndian(at: 8 + 2 * BackupID.encodedLength))
+        } catch {
+            return nil
+        }
+    }
+
+    func encoded() -> HeaderExtension {
+        var data: [UInt8] = []
+        data.appendBigEndian(Self.version)  // 0
+        data.appendBigEndian(parent == nil ? 0 : Self.hasParent)  // 4: flags
+        BackupID.append(id, to: &data)  // 8
+        BackupID.append(parent?.id, to: &data)  // 24
+        data.appendBigEndian(parent?.virtualSize ?? 0)  // 40
+        return HeaderExtension(type: HeaderExtension.backupIdentity, data: data)
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+
+/// Since which backup a bitmap counts: an increment by the bitmap goes on that one and no other.
+///
+/// Kept in a header extension of the disk's image, of this program's own, that changes in the same write as the bitmap.
+/// QEMU keeps it as it is, also where it clears or removes the bitmap, so it tells of a wrong parent and proves none.
+public struct BitmapOrigin: Sendable, Equatable {
+    /// The backup that was made when the bitmap was last cleared.
+    public var backup: BackupID
+    /// What the files behind the disk's own looked like then; see whoever makes it. 0 for a disk that stands alone.
+    public var backingStamp: UInt64
+
+    public init(backup: BackupID, backingStamp: UInt64) {
+        self.backup = backup
+        self.backingStamp = backingStamp
+    }
+}
+
+/// The origins of an image's bitmaps, by the bytes of their names, in the order in which they were set.
+struct BitmapOrigins: Sendable, Equatable {
+    private struct Entry: Sendable, Equatable {
+        var name: [UInt8]
+        var origin: BitmapOrigin
+    }
+
+    private var entries: [Entry] = []
+
+    /// Most bytes of the extension's data. What is more than that has its oldest entries left out, as the header and a
+    /// backing file's name need room as well.
+    private static let maximumLength = 4096
+    private static let version: UInt32 = 1
+    /// Bytes of an entry before its name.
+    private static let entryLength = BackupID.encodedLength + 16
+
+    subscript(name: [UInt8]) -> BitmapOrigin? {
+        get { entries.first { $0.name == name }?.origin }
+        set {
+            entries.removeAll { $0.name == name }
+            if let newValue { entries.append(Entry(name: name, origin: newValue)) }
+        }
+    }
+
+    var isEmpty: Bool { entries.isEmpty }
+
+    init() {}
+
+    /// What is not understood is not known.
+    init(decoding data: [UInt8]) {
+        let bytes = data.span.bytes
+        guard let version: UInt32 = try? bytes.bigEndian(at: 0), version == Self.version else { return }
+        var offset = 8
+        do {
+            while offset + Self.entryLength <= data.count {
+                let backup = try BackupID(decoding: bytes, at: offset)
+                let stamp: UInt64 = try bytes.bigEndian(at: offset + BackupID.encodedLength)
+                let length: UInt32 = try bytes.bigEndian(at: offset + BackupID.encodedLength + 8)
+                guard length > 0, length <= Qcow2Limits.bitmapNameLength else { return }
+                let start = offset + Self.entryLength
+                let name = try bytes.bytes(at: start, count: Int(length))
+                if let backup { self[name] = BitmapOrigin(backup: backup, backingStamp: stamp) }
+                offset = start + (Int(length) + 7) & ~7
+            }
+        } catch {
+            // Cut off: what came before it counts.
+        }
+    }
+
+    /// `nil` for none.
+    func encoded() -> HeaderExtension? {
+        guard !entries.isEmpty else { return nil }
+        var parts: [[UInt8]] = []
+        var length = 8
+        for entry in entries.reversed() {
+            var part: [UInt8] = []
+            BackupID.append(entry.origin.backup, to: &part)
+            part.appendBigEndian(entry.origin.backingStamp)
+            part.appendBigEndian(UInt32(entry.name.count))
+            part.appendBigEndian(UInt32(0))  // reserved
+            part += entry.name + [UInt8](repeating: 0, count: -entry.name.count & 7)
+            length += part.count
+            if length > Self.maximumLength { break }
+            parts.append(part)
+        }
+        var data: [UInt8] = []
+        data.appendBigEndian(Self.version)  // 0
+        data.appendBigEndian(UInt32(0))  // 4: reserved
+        for part in parts.reversed() { data += part }
+        return HeaderExtension(type: HeaderExtension.bitmapOrigins, data: data)
+    }
+}
