@@ -4,6 +4,14 @@ import CLinux
 import Glibc
 
 extension FileDevice {
+    /// Bytes that the file takes on its disk; `nil` where the system doesn't tell.
+    public var allocatedLength: UInt64? {
+        var status = stat()
+        guard fstat(descriptor.rawValue, &status) == 0 else { return nil }
+        // In units of 512 bytes, whatever the file system's blocks are.
+        return UInt64(exactly: status.st_blocks).map { $0 &* 512 }
+    }
+
     public func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {

@@ -154,6 +154,15 @@ public struct DiskOpener: Sendable {
         chain.dataFiles.append(file)
     }
 
+    /// Where the backing file of an image is, and what format it has, by what the image records.
+    ///
+    /// - Parameter name: as recorded.
+    public func backing(
+        of image: Qcow2File, named name: String
+    ) throws(ChainError) -> (path: String, format: ImageFormat) {
+        try backing(name, recorded: image.references.backingFormat, of: image.path)
+    }
+
     /// Where the backing file is, and what format it has.
     private func backing(
         _ name: String, recorded: String?, of image: String

@@ -4,8 +4,8 @@
 ///
 /// Spec: “Feature name table”.
 struct FeatureNameTable: Sendable {
-    /// Names of the incompatible features by bit.
-    private(set) var incompatible: [Int: String] = [:]
+    /// Names by type of feature, and bit: incompatible, compatible, autoclear.
+    private var names: [[Int: String]] = [[:], [:], [:]]
 
     /// Bytes in an entry: type, bit, name padded with zeroes.
     private static let entryLength = 48
@@ -30,16 +30,22 @@ struct FeatureNameTable: Sendable {
     init(data: [UInt8]) {
         for start in stride(from: 0, through: data.count - Self.entryLength, by: Self.entryLength) {
             let name = data[start + 2..<start + Self.entryLength].prefix { $0 != 0 }
-            if data[start] == 0 {
-                incompatible[Int(data[start + 1])] = printable(name)
+            if data[start] < names.count {
+                names[Int(data[start])][Int(data[start + 1])] = printable(name)
             }
         }
     }
 
     /// Every feature that is set, by name where there is one.
-    func names(of features: IncompatibleFeatures) -> [String] {
-        (0..<64).filter { features.rawValue >> UInt64($0) & 1 == 1 }.map { bit in
-            incompatible[bit] ?? "unknown incompatible feature bit \(bit)"
+    func names(of features: IncompatibleFeatures) -> [String] { names(of: features.rawValue, type: 0, "incompatible") }
+
+    func names(of features: CompatibleFeatures) -> [String] { names(of: features.rawValue, type: 1, "compatible") }
+
+    func names(of features: AutoclearFeatures) -> [String] { names(of: features.rawValue, type: 2, "autoclear") }
+
+    private func names(of bits: UInt64, type: Int, _ typeName: String) -> [String] {
+        (0..<64).filter { bits >> UInt64($0) & 1 == 1 }.map { bit in
+            names[type][bit] ?? "unknown \(typeName) feature bit \(bit)"
         }
     }
 }

@@ -22,6 +22,8 @@ struct CompatibleFeatures: OptionSet, Sendable {
     let rawValue: UInt64
 
     static let lazyRefcounts = CompatibleFeatures(rawValue: 1 << 0)
+
+    static let known: CompatibleFeatures = [.lazyRefcounts]
 }
 
 /// Feature bits that a writer clears unless it keeps what they promise. Spec: “Header”, bytes 88 to 95.
@@ -32,4 +34,6 @@ struct AutoclearFeatures: OptionSet, Sendable {
     static let bitmaps = AutoclearFeatures(rawValue: 1 << 0)
     /// The external data file holds the guest's bytes at the guest's offsets.
     static let rawExternalData = AutoclearFeatures(rawValue: 1 << 1)
+
+    static let known: AutoclearFeatures = [.bitmaps, .rawExternalData]
 }

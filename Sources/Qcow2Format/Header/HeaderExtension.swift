@@ -17,4 +17,9 @@ struct HeaderExtension: Sendable, Equatable {
     static let backupIdentity: UInt32 = 0x7163_6964
     /// Our own: “qcbo”.
     static let bitmapOrigins: UInt32 = 0x7163_626f
+
+    static let known: Set<UInt32> = [
+        backingFormat, featureNameTable, bitmaps, fullDiskEncryption, externalDataFile, backupIdentity,
+        bitmapOrigins,
+    ]
 }

@@ -25,10 +25,16 @@ struct ImageLayout: Sendable {
         self.hasExternalDataFile = hasExternalDataFile
     }
 
-    /// - Parameter fileLength: bytes of the image file.
-    init(_ header: Qcow2Header, names: FeatureNameTable, fileLength: UInt64) throws(Qcow2Error.Problem) {
+    /// - Parameters:
+    ///   - fileLength: bytes of the image file.
+    ///   - allowsEncryption: whether the data may be encrypted, for those who don't read any.
+    init(
+        _ header: Qcow2Header, names: FeatureNameTable, fileLength: UInt64, allowsEncryption: Bool = false
+    ) throws(Qcow2Error.Problem) {
         version = header.version
-        try Self.checkEncryption(header.encryptionMethod)
+        if !allowsEncryption || EncryptionMethod(rawValue: header.encryptionMethod) == nil {
+            try Self.checkEncryption(header.encryptionMethod)
+        }
         let unknown = header.incompatibleFeatures.subtracting(.supported)
         guard unknown.isEmpty else { throw .incompatibleFeatures(names.names(of: unknown)) }
         hasExternalDataFile = header.incompatibleFeatures.contains(.externalDataFile)
@@ -44,7 +50,7 @@ struct ImageLayout: Sendable {
         try Self.checkRefcountTable(header, clusterLength: geometry.clusterLength, fileLength: fileLength)
     }
 
-    private static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
+    static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
         switch method {
         case 0: return
         case 1: throw .encrypted(method: "AES")

@@ -51,6 +51,7 @@ extension Qcow2File {
         snapshot: String? = nil, forWriting: Bool, checksReferences: Bool = true,
         cacheLength: Int = Qcow2Image.defaultCacheLength, growthStep: UInt64 = Qcow2Metadata.largeGrowthStep
     ) async throws(BlockError) -> (metadata: Qcow2Metadata, length: UInt64) {
+        try checkReadable()
         if forWriting { try checkWritable() }
         if forWriting, snapshot != nil { throw failure(.notWritable(reason: "snapshots can only be read")) }
         let (snapshots, snapshotsLength) = try await snapshotTable(isWanted: snapshot != nil || forWriting)
@@ -86,6 +87,15 @@ extension Qcow2File {
             }
         }
         return (state, length)
+    }
+
+    /// Refuses what could only be inspected.
+    private func checkReadable() throws(BlockError) {
+        do throws(Qcow2Error.Problem) {
+            try ImageLayout.checkEncryption(header.header.encryptionMethod)
+        } catch {
+            throw failure(error)
+        }
     }
 
     private func table(at offset: UInt64, count: UInt64) async throws(BlockError) -> [UInt64] {

@@ -25,8 +25,10 @@ public struct Qcow2File: Sendable {
 
     /// Reads and checks the header.
     ///
+    /// - Parameter forInspection: whether only the image itself is looked at: then its data may be encrypted, and the
+    ///   names of other files need not be text.
     /// - Throws: `BlockError.layer` with a `Qcow2Error`.
-    public init(_ file: any StorageDevice) async throws(BlockError) {
+    public init(_ file: any StorageDevice, forInspection: Bool = false) async throws(BlockError) {
         let bytes = try await Self.headerBytes(of: file)
         do throws(Qcow2Error.Problem) {
             let fields = try Qcow2Header(decoding: bytes.span.bytes)
@@ -34,8 +36,8 @@ public struct Qcow2File: Sendable {
             header = try HeaderCluster(header: fields, decoding: bytes.span.bytes)
             layout = try ImageLayout(
                 fields, names: FeatureNameTable(data: header.data(of: HeaderExtension.featureNameTable) ?? []),
-                fileLength: file.length)
-            try Self.checkNames(in: header)
+                fileLength: file.length, allowsEncryption: forInspection)
+            if !forInspection { try Self.checkNames(in: header) }
         } catch {
             throw .layer(Qcow2Error(image: file.name, error))
         }

@@ -9,8 +9,8 @@ import BlockIO
 enum SnapshotTable {
     /// Bytes of an entry's fixed fields.
     private static let fixedLength: UInt64 = 40
-    /// Bytes of the extra data that are read: the size of the VM state and that of the disk.
-    private static let knownExtraLength: UInt64 = 16
+    /// Bytes of the extra data that are read: the size of the VM state, that of the disk, and the instruction count.
+    private static let knownExtraLength: UInt64 = 24
 
     /// Reads the table.
     ///
@@ -49,12 +49,16 @@ enum SnapshotTable {
                 at: fixedEnd, count: Int(min(entry.extraLength, knownExtraLength)))
             let names = try await file.contents(
                 at: fixedEnd + entry.extraLength, count: Int(entry.idLength + entry.nameLength))
+            let vmStateSize: UInt64? = try? extra.span.bytes.bigEndian(at: 0)
             let size: UInt64? = try? extra.span.bytes.bigEndian(at: 8)
+            let instructionCount: UInt64? = try? extra.span.bytes.bigEndian(at: 16)
             snapshots.append(
                 Snapshot(
                     id: printable(names.prefix(Int(entry.idLength))),
                     name: printable(names.dropFirst(Int(entry.idLength))), diskSize: size ?? currentSize,
-                    l1TableOffset: entry.l1TableOffset, l1Size: entry.l1Size))
+                    vmStateSize: vmStateSize ?? UInt64(entry.vmStateSize), dateSeconds: entry.dateSeconds,
+                    dateNanoseconds: entry.dateNanoseconds, vmClockNanoseconds: entry.vmClockNanoseconds,
+                    instructionCount: instructionCount == .max ? nil : instructionCount, l1TableOffset: entry.l1TableOffset, l1Size: entry.l1Size))
             // Entries start at multiples of 8.
             offset = end.alignedUp(to: 8) ?? end
         }
@@ -67,6 +71,10 @@ enum SnapshotTable {
         let idLength: UInt64
         let nameLength: UInt64
         let extraLength: UInt64
+        let dateSeconds: UInt32
+        let dateNanoseconds: UInt32
+        let vmClockNanoseconds: UInt64
+        let vmStateSize: UInt32
     }
 
     private static func decoded(
@@ -79,7 +87,9 @@ enum SnapshotTable {
             let extraLength: UInt32 = try span.bigEndian(at: 36)
             return FixedFields(
                 l1TableOffset: try span.bigEndian(at: 0), l1Size: try span.bigEndian(at: 8),
-                idLength: UInt64(idLength), nameLength: UInt64(nameLength), extraLength: UInt64(extraLength))
+                idLength: UInt64(idLength), nameLength: UInt64(nameLength), extraLength: UInt64(extraLength),
+                dateSeconds: try span.bigEndian(at: 16), dateNanoseconds: try span.bigEndian(at: 20),
+                vmClockNanoseconds: try span.bigEndian(at: 24), vmStateSize: try span.bigEndian(at: 32))
         } catch {
             throw fail(.snapshotTable(rule: "an entry is truncated"))
         }

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+
+/// The work of a comparison of contents, shared by several workers.
+///
+/// Workers take pieces of the disk in its order. Whoever finds a difference, or can't read on, leaves its offset; pieces
+/// behind the first such offset are not looked at any more. All before it are, so it is the first in the end.
+final class CompareScan: Sendable {
+    enum Finding: Sendable {
+        case difference
+        case failure(CompareFailure.Stage, BlockError)
+    }
+
+    struct State {
+        /// First byte that no worker has taken.
+        var next: UInt64 = 0
+        /// Bytes that were looked at.
+        var done: UInt64 = 0
+        var first: (offset: UInt64, finding: Finding)?
+    }
+
+    /// Bytes that a worker takes at a time.
+    private static let pieceLength: UInt64 = 16 << 20
+    /// Bytes that are read at a time.
+    private static let readLength = 1 << 20
+
+    private let one: any BlockDevice
+    private let two: any BlockDevice
+    /// Bytes from the start on that are compared; where a disk is shorter, it is taken to go on with zeroes.
+    private let length: UInt64
+    private let state = Locked(State())
+
+    init(_ one: any BlockDevice, _ two: any BlockDevice, length: UInt64) {
+        self.one = one
+        self.two = two
+        self.length = length
+    }
+
+    var done: UInt64 { state.withLock { $0.done } }
+
+    /// What was found first, and where; `nil` where all is the same. Once all workers have ended.
+    var first: (offset: UInt64, finding: Finding)? { state.withLock { $0.first } }
+
+    /// Compares pieces until there are none.
+    func work() async {
+        var buffers = Buffers(one: AlignedBuffer(count: Self.readLength), two: AlignedBuffer(count: Self.readLength))
+        while let piece = take() {
+            var position = piece.lowerBound
+            do throws(StageError) {
+                if let offset = try await firstDifference(in: piece, &position, &buffers) { note(offset, .difference) }
+            } catch {
+                note(position, .failure(error.stage, error.cause))
+            }
+            state.withLock { $0.done += UInt64(piece.count) }
+        }
+    }
+
+    private struct Buffers: ~Copyable {
+        var one: AlignedBuffer
+        var two: AlignedBuffer
+    }
+
+    private struct StageError: Error {
+        let stage: CompareFailure.Stage
+        let cause: BlockError
+    }
+
+    private func take() -> Range<UInt64>? {
+        state.withLock { state in
+            guard state.next < min(length, state.first?.offset ?? length) else { return nil }
+            let start = state.next
+            state.next = min(length, start + Self.pieceLength)
+            return start..<state.next
+        }
+    }
+
+    private func note(_ offset: UInt64, _ finding: Finding) {
+        state.withLock { state in
+            if state.first.map({ offset < $0.offset }) ?? true { state.first = (offset, finding) }
+        }
+    }
+
+    // MARK: One piece
+
+    /// How a run of bytes has to be compared.
+    private enum Way: Equatable {
+        case notAtAll
+        /// Only the first disk is read: the second is zero.
+        case first
+        case second
+        case both
+    }
+
+    /// - Parameter position: how far it came.
+    private func firstDifference(
+        in piece: Range<UInt64>, _ position: inout UInt64, _ buffers: inout Buffers
+    ) async throws(StageError) -> UInt64? {
+        // What is compared in the same way is read together, whatever the tables make of it.
+        var pending: (way: Way, end: UInt64) = (.notAtAll, piece.lowerBound)
+        var next = piece.lowerBound
+        while next < piece.upperBound {
+            let (way, end) = try await way(at: next, until: piece.upperBound)
+            if way != pending.way {
+                if let found = try await compare(&position, pending, &buffers) { return found }
+                pending.way = way
+            }
+            pending.end = end
+            next = end
+        }
+        return try await compare(&position, pending, &buffers)
+    }
+
+    private func way(at offset: UInt64, until end: UInt64) async throws(StageError) -> (Way, end: UInt64) {
+        do throws(BlockError) {
+            let mine = try await Self.status(of: one, at: offset, until: end)
+            let theirs = try await Self.status(of: two, at: offset, until: end)
+            let end = offset + min(mine.length, theirs.length)
+            switch (mine.readsAsZero, theirs.readsAsZero) {
+            case (true, true): return (.notAtAll, end)
+            case (false, true): return (.first, end)
+            case (true, false): return (.second, end)
+            case (false, false): return (Self.areOne(mine.location, theirs.location) ? .notAtAll : .both, end)
+            }
+        } catch {
+            throw StageError(stage: .mapping, cause: error)
+        }
+    }
+
+    private static func status(
+        of device: any BlockDevice, at offset: UInt64, until end: UInt64
+    ) async throws(BlockError) -> BlockExtent {
+        guard offset < device.length else {
+            return BlockExtent(length: end - offset, isAllocated: false, readsAsZero: true)
+        }
+        return try await device.blockStatus(at: offset, length: min(end, device.length) - offset, in: .chain)
+    }
+
+    /// Whether both are the same bytes of the same file.
+    private static func areOne(_ one: StorageLocation?, _ two: StorageLocation?) -> Bool {
+        guard let one, let two, one.offset == two.offset else { return false }
+        if one.device === two.device { return true }
+        guard let mine = one.device as? FileDevice, let theirs = two.device as? FileDevice else { return false }
+        return mine.identity == theirs.identity
+    }
+
+    private func compare(
+        _ position: inout UInt64, _ run: (way: Way, end: UInt64), _ buffers: inout Buffers
+    ) async throws(StageError) -> UInt64? {
+        guard run.way != .notAtAll else {
+            position = run.end
+            return nil
+        }
+        while position < run.end {
+            // At most a buffer's length.
+            let count = Int(min(UInt64(Self.readLength), run.end - position))
+            do throws(BlockError) {
+                let start = position
+                if run.way != .second {
+                    var bytes = buffers.one.mutablePrefix(count)
+                    try await one.read(at: start, into: &bytes)
+                }
+                if run.way != .first {
+                    var bytes = buffers.two.mutablePrefix(count)
+                    try await two.read(at: start, into: &bytes)
+                }
+            } catch {
+                throw StageError(stage: .reading, cause: error)
+            }
+            if let index = Self.difference(buffers, count, run.way) { return position + UInt64(index) }
+            position += UInt64(count)
+        }
+        return nil
+    }
+
+    private static func difference(_ buffers: borrowing Buffers, _ count: Int, _ way: Way) -> Int? {
+        switch way {
+        case .notAtAll: nil
+        case .first: buffers.one.prefix(count).firstNonzero
+        case .second: buffers.two.prefix(count).firstNonzero
+        case .both: buffers.one.prefix(count).firstDifference(from: buffers.two.prefix(count))
+        }
+    }
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import Qcow2Format
+
+/// One run of the info command.
+///
+/// Of each image only the header and what it lists are read, so that images can be told of whose disk can't be read: the
+/// backing file or the data file is missing, the data is encrypted, tables are broken.
+public struct InfoOperation: Sendable {
+    private let request: InfoRequest
+    private let warn: @Sendable (String) -> Void
+
+    /// Images in a chain, at most.
+    private static let chainDepth = 256
+
+    /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
+    public init(_ request: InfoRequest, warn: @escaping @Sendable (String) -> Void) {
+        self.request = request
+        self.warn = warn
+    }
+
+    /// - Throws: `ServiceError` where the image, or one of its chain, can't be opened.
+    public func run() async throws(ServiceError) -> InfoReport {
+        try await Inspection.run { () async throws(ServiceError) in try await report() }
+    }
+
+    private func report() async throws(ServiceError) -> InfoReport {
+        var report = InfoReport(images: [], problems: [])
+        var seen: Set<FileIdentity> = []
+        var path = request.image
+        var format = request.format
+        while true {
+            let file = try open(path)
+            guard seen.insert(file.identity).inserted else { throw ServiceError(ChainError.loop(path: path)) }
+            guard report.images.count < Self.chainDepth else {
+                throw ServiceError(ChainError.tooDeep(limit: Self.chainDepth))
+            }
+            let actual: ImageFormat
+            if let format { actual = format } else { actual = try await recognise(file) }
+            guard actual == .qcow2 else {
+                report.images.append(try await raw(file))
+                return report
+            }
+            let image = try await openImage(file)
+            report.images.append(await describe(image, file, problems: &report.problems))
+            guard request.followsChain, let next = try backing(of: image) else { return report }
+            (path, format) = next
+        }
+    }
+
+    // MARK: One image
+
+    private func raw(_ file: FileDevice) async throws(ServiceError) -> ImageReport {
+        let disk: SectorDisk
+        do throws(BlockError) { disk = try SectorDisk(file) } catch { throw ServiceError(error) }
+        var report = ImageReport(
+            path: file.name, format: .raw, virtualSize: disk.length, actualSize: file.allocatedLength)
+        report.hasBlankHead = await Inspection.hasBlankHead(file)
+        report.isUnfinished = report.hasBlankHead && Inspection.isPartial(file.name)
+        return report
+    }
+
+    private func describe(
+        _ image: Qcow2File, _ file: FileDevice, problems: inout [ServiceError]
+    ) async -> ImageReport {
+        let name = image.references.backingFileName
+        var qcow2 = ImageReport.Qcow2(facts: image.facts)
+        qcow2.dataFileName = image.references.dataFileName
+        qcow2.hasDataFile = image.references.hasExternalDataFile
+        do throws(BlockError) { qcow2.snapshots = try await image.snapshots() } catch { problems.append(.init(error)) }
+        do throws(BlockError) {
+            qcow2.bitmaps = try await image.openBitmaps().list
+        } catch {
+            problems.append(.init(error))
+        }
+        do throws(BlockError) { qcow2.luks = try await image.encryptionHeader() } catch { problems.append(.init(error)) }
+        return ImageReport(
+            path: file.name, format: .qcow2, virtualSize: image.virtualSize, actualSize: file.allocatedLength,
+            backingFileName: name, fullBackingFileName: name.map { Self.fullName($0, relativeTo: file.name) },
+            backingFormat: image.references.backingFormat, qcow2: qcow2, isUnfinished: Inspection.isPartial(file.name))
+    }
+
+    /// Where a backing file is, as QEMU writes it: descriptions and names with a protocol stay as they are.
+    static func fullName(_ name: String, relativeTo image: String) -> String {
+        if let colon = name.firstIndex(of: ":"), !name[..<colon].contains("/") { return name }
+        return ImagePath.resolve(name, relativeTo: image)
+    }
+
+    /// The path of the backing file, and its format; `nil` for an image that stands alone.
+    private func backing(of image: Qcow2File) throws(ServiceError) -> (path: String, format: ImageFormat?)? {
+        guard let name = image.references.backingFileName else { return nil }
+        do throws(ChainError) {
+            let (path, format) = try DiskOpener(backingFormat: request.backingFormat).backing(of: image, named: name)
+            return (path, format)
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    // MARK: Calls below, with their errors translated
+
+    private func open(_ path: String) throws(ServiceError) -> FileDevice {
+        do throws(BlockError) {
+            let lock: ImageLockMode = request.forceShare ? .forcedShare : .readOnlySource
+            let file = try FileDevice(path: path, access: .readOnly, lock: lock)
+            if let reason = file.lockUnavailable {
+                warn("\(path) can't be locked (\(reason.errno)): what is shown may be changing")
+            }
+            return file
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    private func recognise(_ file: FileDevice) async throws(ServiceError) -> ImageFormat {
+        do throws(BlockError) {
+            return try await ImageFormat.recognised(in: file)
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    private func openImage(_ file: FileDevice) async throws(ServiceError) -> Qcow2File {
+        do throws(BlockError) {
+            return try await Qcow2File(file, forInspection: true)
+        } catch {
+            if case .layer(let cause) = error,
+                let problem = Inspection.unfinished(file.name, cause as? Qcow2Error)
+            {
+                throw problem
+            }
+            throw ServiceError(error)
+        }
+    }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import Glibc
+import Qcow2Format
+
+/// What the operations have in common that only look at images.
+enum Inspection {
+    /// Bytes at an image's start that our backups hold back until everything else is on stable storage.
+    static let headLength: UInt64 = 65536
+    private static let sectorLength: UInt64 = 512
+    /// What the name of a backup ends with until it is complete.
+    private static let partialSuffix = ".partial"
+
+    static func isPartial(_ path: String) -> Bool { path.hasSuffix(partialSuffix) }
+
+    /// Runs work on threads of its own, on which it may block.
+    static func run<Value: Sendable>(
+        threads count: Int = 1, _ body: @Sendable () async throws(ServiceError) -> Value
+    ) async throws(ServiceError) -> Value {
+        let workers = WorkerThreads(count: count)
+        defer { workers.stop() }
+        let result = await withTaskExecutorPreference(workers) { () async -> Result<Value, ServiceError> in
+            do throws(ServiceError) {
+                return .success(try await body())
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    /// Opens a disk with its chain.
+    static func open(
+        _ path: String, format: ImageFormat?, backingFormat: ImageFormat?, snapshot: String? = nil, forceShare: Bool,
+        warn: @Sendable (String) -> Void
+    ) async throws(ServiceError) -> OpenedDisk {
+        let opener = DiskOpener(backingFormat: backingFormat, lock: forceShare ? .forcedShare : .readOnlySource)
+        do throws(ChainError) {
+            let disk = try await opener.open(path, format: format, snapshot: snapshot)
+            disk.warnings.forEach(warn)
+            return disk
+        } catch {
+            if case .file(let failed, _, .layer(let cause)) = error,
+                let problem = unfinished(failed, cause as? Qcow2Error)
+            {
+                throw problem
+            }
+            throw ServiceError(error)
+        }
+    }
+
+    /// The error to tell in place of “no qcow2 image”, where the file's first sector is blank.
+    static func unfinished(_ path: String, _ error: Qcow2Error?) -> ServiceError? {
+        guard let error, case .notQcow2 = error.problem,
+            let file = try? FileDevice(path: path, access: .readOnly, lock: nil), file.length >= sectorLength,
+            file.isBlank(upTo: sectorLength)
+        else { return nil }
+        let what =
+            isPartial(path)
+            ? "an unfinished backup: its header was not written"
+            : "not a qcow2 image: its first sector is blank"
+        return ServiceError(
+            .corrupt, "\(path): \(what)",
+            advice: "a backup that was interrupted leaves this: take the backup again")
+    }
+
+    /// Whether a raw disk's head is blank although something follows.
+    static func hasBlankHead(_ file: FileDevice) async -> Bool {
+        let length = min(headLength, file.length)
+        guard length >= sectorLength, file.isBlank(upTo: length) else { return false }
+        // A disk that is all hole is empty, not interrupted.
+        guard let first = try? await file.blockStatus(at: 0, length: file.length, in: .topLayer) else { return false }
+        return !(first.readsAsZero && first.length == file.length)
+    }
+}
+
+extension FileDevice {
+    /// Whether the first `length` bytes can be read and are zero.
+    func isBlank(upTo length: UInt64) -> Bool {
+        var bytes = [UInt8](repeating: 0, count: Int(length))
+        let count = bytes.withUnsafeMutableBytes { pread(rawDescriptor, $0.baseAddress, $0.count, 0) }
+        return count == bytes.count && bytes.span.bytes.isZero
+    }
+}

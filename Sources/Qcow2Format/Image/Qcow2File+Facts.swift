@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+public import BlockIO
+
+extension Qcow2File {
+    /// What the header says of the image itself.
+    public var facts: Qcow2Facts {
+        let fields = header.header
+        let names = FeatureNameTable(data: header.data(of: HeaderExtension.featureNameTable) ?? [])
+        return Qcow2Facts(
+            version: layout.version, clusterLength: layout.geometry.clusterLength, refcountBits: layout.refcounts.bits,
+            compressionType: layout.compressionType, hasSubclusters: layout.geometry.hasSubclusters,
+            hasLazyRefcounts: fields.compatibleFeatures.contains(.lazyRefcounts),
+            isDirty: fields.incompatibleFeatures.contains(.dirty),
+            isMarkedCorrupt: fields.incompatibleFeatures.contains(.corrupt),
+            isDataFileRaw: layout.hasExternalDataFile && fields.autoclearFeatures.contains(.rawExternalData),
+            encryption: EncryptionMethod(rawValue: fields.encryptionMethod),
+            unknownFeatures: names.names(of: fields.compatibleFeatures.subtracting(.known))
+                + names.names(of: fields.autoclearFeatures.subtracting(.known)),
+            unknownExtensions: header.extensions.map(\.type).filter { !HeaderExtension.known.contains($0) },
+            hasStaleBitmaps: Self.warning(ofStaleBitmapsIn: header, path: path) != nil)
+    }
+
+    /// The internal snapshots.
+    ///
+    /// - Throws: `BlockError.layer` with a `Qcow2Error` where their table breaks the format.
+    public func snapshots() async throws(BlockError) -> [Snapshot] {
+        try await SnapshotTable.read(header.header, from: file, currentSize: layout.size).snapshots
+    }
+
+    /// What the encryption header says; `nil` for an image that has none, which are those that LUKS doesn't encrypt.
+    ///
+    /// - Throws: `BlockError.layer` with a `Qcow2Error` where it is missing or no such header.
+    public func encryptionHeader() async throws(BlockError) -> LUKSHeader? {
+        guard facts.encryption == .luks else { return nil }
+        do throws(Qcow2Error.Problem) {
+            guard let data = header.data(of: HeaderExtension.fullDiskEncryption), data.count == 16,
+                let offset: UInt64 = try? data.span.bytes.bigEndian(at: 0),
+                let length: UInt64 = try? data.span.bytes.bigEndian(at: 8), length >= UInt64(LUKSHeader.encodedLength)
+            else {
+                throw .headerExtension(
+                    type: HeaderExtension.fullDiskEncryption, rule: "an encrypted image needs one, and it is missing")
+            }
+            try ImageLayout.checkTable(
+                .header, offset: offset, length: length, clusterLength: layout.geometry.clusterLength,
+                fileLength: file.length)
+            let bytes: [UInt8]
+            do {
+                bytes = try await file.contents(at: offset, count: LUKSHeader.encodedLength)
+            } catch {
+                throw .headerExtension(type: HeaderExtension.fullDiskEncryption, rule: "what it leads to can't be read")
+            }
+            return try LUKSHeader(decoding: bytes.span.bytes)
+        } catch {
+            throw failure(error)
+        }
+    }
+}
