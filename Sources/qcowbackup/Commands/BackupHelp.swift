@@ -14,6 +14,12 @@ enum BackupHelp {
           qcowbackup bitmap
               list, add, remove, clear, enable, disable and merge the persistent
               dirty bitmaps of a qcow2 image (qcowbackup help bitmap)
+          qcowbackup info
+              tell what an image is: size, backing file, features, bitmaps, snapshots
+          qcowbackup map
+              show which layer of a disk's chain holds what, as a list or a picture
+          qcowbackup compare
+              compare the content of two disks
 
         EXAMPLES:
           qcowbackup disk.qcow2 backup.qcow2

@@ -8,6 +8,9 @@ struct QcowBackupCommand: ParsableCommand {
         commandName: "qcowbackup",
         abstract: "Back up qcow2 virtual disks, quickly and safely.",
         version: "qcowbackup 0.1.0",
-        subcommands: [BackupCommand.self, RestoreCommand.self, BitmapCommand.self],
+        subcommands: [
+            BackupCommand.self, RestoreCommand.self, BitmapCommand.self, InfoCommand.self, MapCommand.self,
+            CompareCommand.self,
+        ],
         defaultSubcommand: BackupCommand.self)
 }

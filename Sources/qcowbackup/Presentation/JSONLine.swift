@@ -98,6 +98,35 @@ enum JSONLine {
         let bitmaps: [Bitmap]
     }
 
+    struct Comparison: Encodable {
+        let identical: Bool
+        /// What differs: content, allocation or size.
+        let difference: String?
+        let offset: UInt64?
+        let virtualSizes: [UInt64]
+
+        enum CodingKeys: String, CodingKey {
+            case identical
+            case difference
+            case offset
+            case virtualSizes = "virtual-sizes"
+        }
+    }
+
+    static func comparison(_ report: CompareReport) -> String {
+        let (difference, offset): (String?, UInt64?) =
+            switch report.difference {
+            case .content(let offset): ("content", offset)
+            case .allocation(let offset): ("allocation", offset)
+            case .length: ("size", nil)
+            case nil: (nil, nil)
+            }
+        return encode(
+            Comparison(
+                identical: difference == nil, difference: difference, offset: offset,
+                virtualSizes: [report.firstLength, report.secondLength]))
+    }
+
     static func progress(_ report: ProgressReport) -> String {
         encode(
             Progress(

@@ -20,6 +20,18 @@ struct ProgramStatus: Equatable {
     /// Another process uses the image.
     static let locked = ProgramStatus(code: 11)
 
+    /// Of two disks that were compared.
+    static let different = ProgramStatus(code: 1)
+
+    /// A comparison that came to no result: the codes of qemu-img.
+    static func compareFailed(_ stage: CompareFailure.Stage) -> ProgramStatus {
+        switch stage {
+        case .opening: ProgramStatus(code: 2)
+        case .mapping: ProgramStatus(code: 3)
+        case .reading: ProgramStatus(code: 4)
+        }
+    }
+
     static func signal(_ number: Int32) -> ProgramStatus {
         ProgramStatus(code: 128 + number)
     }

@@ -4,7 +4,14 @@ import BlockIO
 import Dispatch
 
 /// Runs asynchronous work while the calling thread, which must not be one of the pool's, waits for its end.
-func waiting<Result: Sendable>(for work: @escaping @Sendable () async -> Result) -> Result {
+///
+/// - Parameters:
+///   - interval: how often to call `meanwhile`; `nil` for never.
+///   - meanwhile: called by the thread that waits.
+func waiting<Result: Sendable>(
+    for work: @escaping @Sendable () async -> Result, every interval: DispatchTimeInterval? = nil,
+    meanwhile: () -> Void = {}
+) -> Result {
     let result = Locked<Result?>(nil)
     let end = DispatchSemaphore(value: 0)
     Task.detached {
@@ -12,7 +19,11 @@ func waiting<Result: Sendable>(for work: @escaping @Sendable () async -> Result)
         result.withLock { $0 = value }
         end.signal()
     }
-    end.wait()
+    if let interval {
+        while end.wait(timeout: .now() + interval) == .timedOut { meanwhile() }
+    } else {
+        end.wait()
+    }
     guard let value = result.withLock({ $0 }) else { preconditionFailure("the work has ended") }
     return value
 }

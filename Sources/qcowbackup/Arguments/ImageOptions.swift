@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import Qcow2Format
+
+/// How an image that is looked at is opened.
+struct ImageOptions: ParsableArguments {
+    @Argument(help: ArgumentHelp("An image file or a block device.", valueName: "IMAGE"), completion: .file())
+    var image: String
+
+    @Option(
+        name: .customShort("f", allowingJoined: true),
+        help: ArgumentHelp("Format of IMAGE; recognised if not given.", valueName: "format"))
+    var format: ImageFormat?
+
+    @Option(
+        name: [.customShort("F", allowingJoined: true), .customLong("backing-format")],
+        help: ArgumentHelp("Format of backing files whose format no image records.", valueName: "format"))
+    var backingFormat: ImageFormat?
+
+    @Flag(
+        name: [.customShort("U"), .customLong("force-share")],
+        help: "Read IMAGE although another process writes to it: what is shown may be changing.")
+    var forceShare = false
+
+    func validate() throws {
+        try Self.check(image, named: "IMAGE")
+    }
+
+    /// Refuses an empty name, and the ways to name a disk that aren't paths: they would be looked for as files.
+    static func check(_ location: String, named name: String) throws {
+        if location.isEmpty { throw ValidationError("\(name) is empty") }
+        let notPaths = ["nbd:", "nbd+", "nbds:", "nbds+", "json:", "driver="]
+        if let prefix = notPaths.first(where: location.hasPrefix) {
+            throw ValidationError("\(name): \(prefix)... is not available in this version")
+        }
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import BackupService
+import BlockIO
+import Dispatch
+import Qcow2Format
+
+/// `qcowbackup compare A B`
+struct CompareCommand: ProgramCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compare",
+        abstract: "Compare the content of two disks, whatever their formats and chains.",
+        discussion: """
+            Disks are the same where a guest reads the same from both. One may be longer, if it goes on with zeroes. \
+            What is shown is that of qemu-img compare, which tells differences by the sector; JSON tells the byte.
+
+            EXIT CODES:
+              0      the disks are the same
+              1      they differ
+              2      an image could not be opened, or the command line was wrong
+              3      it could not be found out how a disk is stored
+              4      a disk could not be read
+            """)
+
+    @Argument(help: ArgumentHelp("An image file or a block device.", valueName: "A"), completion: .file())
+    var first: String
+
+    @Argument(help: ArgumentHelp("Another one.", valueName: "B"), completion: .file())
+    var second: String
+
+    @Option(
+        name: .customShort("f", allowingJoined: true),
+        help: ArgumentHelp("Format of A; recognised if not given.", valueName: "format"))
+    var firstFormat: ImageFormat?
+
+    @Option(
+        name: .customShort("F", allowingJoined: true),
+        help: ArgumentHelp("Format of B; recognised if not given.", valueName: "format"))
+    var secondFormat: ImageFormat?
+
+    @Option(
+        name: .customLong("backing-format"),
+        help: ArgumentHelp("Format of backing files whose format no image records.", valueName: "format"))
+    var backingFormat: ImageFormat?
+
+    @Flag(
+        name: [.customShort("s"), .customLong("strict")],
+        help: "Differences in length and in what is allocated count too.")
+    var isStrict = false
+
+    @Flag(name: .customShort("p"), help: "Show the progress on standard error.")
+    var showsProgress = false
+
+    @Flag(name: [.customShort("q"), .long], help: "Print nothing but errors: the exit code tells.")
+    var quiet = false
+
+    @Flag(
+        name: [.customShort("U"), .customLong("force-share")],
+        help: "Read the disks although other processes write to them.")
+    var forceShare = false
+
+    @Option(help: ArgumentHelp("Form of the result, warnings and errors.", valueName: "form"))
+    var output = OutputOptions.Output.human
+
+    func validate() throws {
+        try ImageOptions.check(first, named: "A")
+        try ImageOptions.check(second, named: "B")
+    }
+
+    var request: CompareRequest {
+        var request = CompareRequest(first: first, second: second)
+        request.firstFormat = firstFormat
+        request.secondFormat = secondFormat
+        request.backingFormat = backingFormat
+        request.isStrict = isStrict
+        request.forceShare = forceShare
+        return request
+    }
+
+    func run(in environment: ProgramEnvironment) -> ProgramStatus {
+        let console = environment.console
+        let messages = Messages(console: console, printsJSON: output == .json)
+        let operation = CompareOperation(request, warn: messages.warn)
+        let result = follow(operation, console)
+        messages.printWarnings()
+        switch result {
+        case .success(let report):
+            let text = output == .json ? JSONLine.comparison(report) + "\n" : CompareText(report).description
+            // With -q the exit code is the result.
+            guard quiet || console.writeOutput(text) else { return .compareFailed(.opening) }
+            return report.difference == nil ? .success : .different
+        case .failure(let failure):
+            messages.printError(failure.error)
+            return .compareFailed(failure.stage)
+        }
+    }
+
+    /// Runs a comparison, and shows how far it is.
+    private func follow(_ operation: CompareOperation, _ console: Console) -> Result<CompareReport, CompareFailure> {
+        let work = { @Sendable () async -> Result<CompareReport, CompareFailure> in
+            do throws(CompareFailure) {
+                return .success(try await operation.run())
+            } catch {
+                return .failure(error)
+            }
+        }
+        // As with qemu-img, quiet is stronger than -p.
+        guard showsProgress, !quiet else { return waiting(for: work) }
+        var display = ProgressDisplay(mode: output == .json ? .json : .bar, console: console)
+        let clock = ContinuousClock()
+        let start = clock.now
+        let result = waiting(for: work, every: .milliseconds(200)) {
+            display.update(operation.progress, at: clock.now - start)
+        }
+        let isDone = (try? result.get()) != nil
+        display.finish(isDone ? operation.progress : nil, at: clock.now - start)
+        return result
+    }
+}
