@@ -74,11 +74,23 @@ public struct InfoOperation: Sendable {
         } catch {
             problems.append(.init(error))
         }
-        do throws(BlockError) { qcow2.luks = try await image.encryptionHeader() } catch { problems.append(.init(error)) }
+        do throws(BlockError) { qcow2.luks = try await image.encryptionHeader() } catch {
+            problems.append(.init(error))
+        }
+        if image.facts.encryption == nil { await checkReadable(file) }
         return ImageReport(
             path: file.name, format: .qcow2, virtualSize: image.virtualSize, actualSize: file.allocatedLength,
             backingFileName: name, fullBackingFileName: name.map { Self.fullName($0, relativeTo: file.name) },
             backingFormat: image.references.backingFormat, qcow2: qcow2, isUnfinished: Inspection.isPartial(file.name))
+    }
+
+    /// Warns of what keeps the image's disk from being read, as far as its header shows it.
+    private func checkReadable(_ file: FileDevice) async {
+        do throws(BlockError) {
+            _ = try await Qcow2File(file)
+        } catch {
+            warn(ServiceError(error).message)
+        }
     }
 
     /// Where a backing file is, as QEMU writes it: descriptions and names with a protocol stay as they are.
@@ -91,6 +103,9 @@ public struct InfoOperation: Sendable {
     private func backing(of image: Qcow2File) throws(ServiceError) -> (path: String, format: ImageFormat?)? {
         guard let name = image.references.backingFileName else { return nil }
         do throws(ChainError) {
+            guard image.references.hasTextualBackingFileName else {
+                throw .unusableBackingName(name, of: image.path, reason: "the name is not UTF-8 text")
+            }
             let (path, format) = try DiskOpener(backingFormat: request.backingFormat).backing(of: image, named: name)
             return (path, format)
         } catch {

@@ -48,7 +48,8 @@ struct MapWalker {
             length = entry.length
             // Past the end of what lies behind a layer, the layer itself reads as zeroes.
             guard depth + 1 < layers.count, position < layers[depth + 1].length else {
-                return MapEntry(start: position, length: length, depth: depth, isZero: true)
+                entry.isZero = true
+                return entry
             }
             depth += 1
             length = min(length, layers[depth].length - position)

@@ -27,12 +27,13 @@ struct ImageLayout: Sendable {
 
     /// - Parameters:
     ///   - fileLength: bytes of the image file.
-    ///   - allowsEncryption: whether the data may be encrypted, for those who don't read any.
+    ///   - forInspection: whether nothing is read but the header: then the data may be encrypted, and the file may end
+    ///     before its tables.
     init(
-        _ header: Qcow2Header, names: FeatureNameTable, fileLength: UInt64, allowsEncryption: Bool = false
+        _ header: Qcow2Header, names: FeatureNameTable, fileLength: UInt64, forInspection: Bool = false
     ) throws(Qcow2Error.Problem) {
         version = header.version
-        if !allowsEncryption || EncryptionMethod(rawValue: header.encryptionMethod) == nil {
+        if !forInspection || EncryptionMethod(rawValue: header.encryptionMethod) == nil {
             try Self.checkEncryption(header.encryptionMethod)
         }
         let unknown = header.incompatibleFeatures.subtracting(.supported)
@@ -46,11 +47,13 @@ struct ImageLayout: Sendable {
         refcounts = RefcountCodec(order: Int(header.refcountOrder))
         size = header.size
         compressionType = try Self.compressionType(header)
+        // Files have less than 2^63 bytes.
+        let fileLength = forInspection ? UInt64(Int64.max) : fileLength
         try Self.checkL1(header, geometry: geometry, fileLength: fileLength)
         try Self.checkRefcountTable(header, clusterLength: geometry.clusterLength, fileLength: fileLength)
     }
 
-    static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
+    private static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
         switch method {
         case 0: return
         case 1: throw .encrypted(method: "AES")

@@ -89,10 +89,10 @@ extension Qcow2File {
         return (state, length)
     }
 
-    /// Refuses what could only be inspected.
+    /// Refuses what can only be inspected.
     private func checkReadable() throws(BlockError) {
         do throws(Qcow2Error.Problem) {
-            try ImageLayout.checkEncryption(header.header.encryptionMethod)
+            _ = try ImageLayout(header.header, names: FeatureNameTable(data: []), fileLength: file.length)
         } catch {
             throw failure(error)
         }

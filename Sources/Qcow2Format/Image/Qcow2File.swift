@@ -25,8 +25,8 @@ public struct Qcow2File: Sendable {
 
     /// Reads and checks the header.
     ///
-    /// - Parameter forInspection: whether only the image itself is looked at: then its data may be encrypted, and the
-    ///   names of other files need not be text.
+    /// - Parameter forInspection: whether only the image itself is looked at: then its data may be encrypted, the names
+    ///   of other files need not be text, and the file may end before its tables. `open` may fail all the same.
     /// - Throws: `BlockError.layer` with a `Qcow2Error`.
     public init(_ file: any StorageDevice, forInspection: Bool = false) async throws(BlockError) {
         let bytes = try await Self.headerBytes(of: file)
@@ -36,7 +36,7 @@ public struct Qcow2File: Sendable {
             header = try HeaderCluster(header: fields, decoding: bytes.span.bytes)
             layout = try ImageLayout(
                 fields, names: FeatureNameTable(data: header.data(of: HeaderExtension.featureNameTable) ?? []),
-                fileLength: file.length, allowsEncryption: forInspection)
+                fileLength: file.length, forInspection: forInspection)
             if !forInspection { try Self.checkNames(in: header) }
         } catch {
             throw .layer(Qcow2Error(image: file.name, error))
@@ -45,6 +45,7 @@ public struct Qcow2File: Sendable {
         virtualSize = layout.size
         references = Qcow2References(
             backingFileName: header.backingFileName,
+            hasTextualBackingFileName: header.hasTextualBackingFileName,
             backingFormat: header.data(of: HeaderExtension.backingFormat).map(printable),
             // The feature decides; a name alone is left over from something.
             dataFileName: layout.hasExternalDataFile

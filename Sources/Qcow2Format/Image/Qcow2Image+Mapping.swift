@@ -6,7 +6,7 @@ extension Qcow2Image {
     /// How the image's own tables say that bytes are stored, from `offset` on.
     ///
     /// Unlike `blockStatus`, it looks at nothing below: data in a hole of the file is data, and what the image leaves to
-    /// its backing file is unallocated. Many extents are told at once, as many as one piece of an L2 table has.
+    /// its backing file is unallocated, with a place where other parts of the same cluster are stored. Many extents are told at once, as many as one piece of an L2 table has.
     ///
     /// - Parameters:
     ///   - offset: in bytes.
@@ -24,7 +24,9 @@ extension Qcow2Image {
     private func extent(_ run: ClusterRun) -> BlockExtent {
         switch run.kind {
         case .unallocated:
-            BlockExtent(length: run.length, isAllocated: false, readsAsZero: backing == nil)
+            BlockExtent(
+                length: run.length, isAllocated: false, readsAsZero: backing == nil,
+                location: run.room.map { StorageLocation(device: storage, offset: $0.bytes) })
         case .zero(let reserved):
             BlockExtent(
                 length: run.length, isAllocated: true, readsAsZero: true,

@@ -17,13 +17,17 @@ struct ClusterRun: Sendable, Equatable {
     /// Length in bytes.
     var length: UInt64
     let kind: Kind
+    /// Where unallocated subclusters have room in a cluster whose others are stored; `nil` for all other runs.
+    var room: HostOffset?
 
     var end: UInt64 { guest.bytes + length }
 
     /// Makes one run of two where the second goes on as the first ends.
     mutating func absorb(_ next: ClusterRun) -> Bool {
         switch (kind, next.kind) {
-        case (.unallocated, .unallocated), (.zero(nil), .zero(nil)):
+        case (.unallocated, .unallocated):
+            guard room.map({ $0.bytes + length }) == next.room?.bytes else { return false }
+        case (.zero(nil), .zero(nil)):
             break
         case (.zero(let mine?), .zero(let other?)), (.data(let mine), .data(let other)):
             guard mine.bytes + length == other.bytes else { return false }

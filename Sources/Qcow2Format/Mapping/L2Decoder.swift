@@ -73,7 +73,8 @@ struct L2Decoder: Sendable {
                 } else {
                     .unallocated
                 }
-            append(ClusterRun(guest: GuestOffset(position), length: end - position, kind: kind), to: &runs)
+            let room = kind == .unallocated ? stored : nil
+            append(ClusterRun(guest: GuestOffset(position), length: end - position, kind: kind, room: room), to: &runs)
             position = end
         }
     }

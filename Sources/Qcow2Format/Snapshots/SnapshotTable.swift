@@ -58,7 +58,8 @@ enum SnapshotTable {
                     name: printable(names.dropFirst(Int(entry.idLength))), diskSize: size ?? currentSize,
                     vmStateSize: vmStateSize ?? UInt64(entry.vmStateSize), dateSeconds: entry.dateSeconds,
                     dateNanoseconds: entry.dateNanoseconds, vmClockNanoseconds: entry.vmClockNanoseconds,
-                    instructionCount: instructionCount == .max ? nil : instructionCount, l1TableOffset: entry.l1TableOffset, l1Size: entry.l1Size))
+                    instructionCount: instructionCount == .max ? nil : instructionCount,
+                    l1TableOffset: entry.l1TableOffset, l1Size: entry.l1Size))
             // Entries start at multiples of 8.
             offset = end.alignedUp(to: 8) ?? end
         }

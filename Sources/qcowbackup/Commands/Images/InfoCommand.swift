@@ -51,7 +51,8 @@ struct InfoCommand: ProgramCommand {
         messages.printWarnings()
         switch result {
         case .success(let report):
-            let text = output == .json ? InfoJSON(report, isList: followsChain).description : InfoText(report).description
+            let text =
+                output == .json ? InfoJSON(report, isList: followsChain).description : InfoText(report).description
             let isWritten = environment.console.writeOutput(text)
             report.problems.forEach(messages.printError)
             return isWritten && report.problems.isEmpty ? .success : .failed
