@@ -68,10 +68,11 @@ enum Inspection {
     /// Whether a raw disk's head is blank although something follows.
     static func hasBlankHead(_ file: FileDevice) async -> Bool {
         let length = min(headLength, file.length)
-        guard length >= sectorLength, file.isBlank(upTo: length) else { return false }
-        // A disk that is all hole is empty, not interrupted.
-        guard let first = try? await file.blockStatus(at: 0, length: file.length, in: .topLayer) else { return false }
-        return !(first.readsAsZero && first.length == file.length)
+        guard length >= sectorLength, file.length > headLength, file.isBlank(upTo: length) else { return false }
+        // A disk that is all hole behind its head is empty, not interrupted.
+        let rest = file.length - headLength
+        guard let next = try? await file.blockStatus(at: headLength, length: rest, in: .topLayer) else { return false }
+        return !(next.readsAsZero && next.length == rest)
     }
 }
 

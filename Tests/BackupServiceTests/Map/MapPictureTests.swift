@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import Qcow2Format
 import TestSupport
 import Testing
 
@@ -55,26 +56,26 @@ import Testing
     }
 
     @Test func dataIsNeverHidden() {
-        var picture = MapPicture(length: 400, bands: 1, columns: 4, layers: [Self.layer(350)])
+        var picture = MapPicture(length: 400, bands: 1, columns: 4, layers: [Self.layer(340)])
         picture.add(Self.entry(0..<1), ofLayer: 0)
         picture.add(Self.entry(1..<100, zero: true), ofLayer: 0)
         picture.add(Self.entry(100..<199, present: false), ofLayer: 0)
         picture.add(Self.entry(199..<260, zero: true), ofLayer: 0)
         picture.add(Self.entry(260..<261, compressed: true), ofLayer: 0)
-        picture.add(Self.entry(261..<350, present: false), ofLayer: 0)
+        picture.add(Self.entry(261..<340, present: false), ofLayer: 0)
         let looks = (0..<4).map { picture.look(ofCell: $0, layer: 0) }
         #expect(
             looks == [
                 .init(state: .data, isPart: true), .init(state: .zero, isPart: true),
                 .init(state: .compressed, isPart: true), .init(state: .absent, isPart: false),
-            ] || looks[3].state == .unallocated)
+            ])
         #expect(picture.layerShown(inCell: 0) == nil)
         picture.addShown(Self.entry(0..<20))
         #expect(picture.layerShown(inCell: 0) == 0)
     }
 
     /// Lengths that leave no byte for some cells, or none at all, and the longest there are.
-    @Test(arguments: [0, 1, 5, 71, 1 << 63 - 512, .max] as [UInt64])
+    @Test(arguments: [0, 1, 5, 71, (1 << 63) - 512] as [UInt64])
     func extremeLengths(length: UInt64) {
         var picture = MapPicture(length: length, bands: 4, columns: 72, layers: [Self.layer(length)])
         picture.add(Self.entry(0..<length), ofLayer: 0)
@@ -86,14 +87,23 @@ import Testing
     }
 
     @Test func entriesThatGoOnAreOne() {
-        var entry = MapEntry(start: 0, length: 10, isPresent: true, isData: true, offset: 100, file: "a")
-        #expect(!entry.absorb(MapEntry(start: 10, length: 5, isPresent: true, isData: true, offset: 111, file: "a")))
-        #expect(!entry.absorb(MapEntry(start: 10, length: 5, isPresent: true, isData: true, offset: 110, file: "b")))
-        #expect(!entry.absorb(MapEntry(start: 10, length: 5, isPresent: true, isData: true)))
-        #expect(
-            !entry.absorb(
-                MapEntry(start: 10, length: 5, depth: 1, isPresent: true, isData: true, offset: 110, file: "a")))
-        #expect(entry.absorb(MapEntry(start: 10, length: 5, isPresent: true, isData: true, offset: 110, file: "a")))
-        #expect(entry.length == 15)
+        let first = MapEntry(start: 0, length: 10, isPresent: true, isData: true, offset: 100, file: "a")
+        let next = MapEntry(start: 10, length: 5, isPresent: true, isData: true, offset: 110, file: "a")
+        var others = [MapEntry](repeating: next, count: 7)
+        others[0].offset = 111
+        others[1].file = "b"
+        others[2].offset = nil
+        others[3].depth = 1
+        others[4].isZero = true
+        others[5].isData = false
+        others[6].isCompressed = true
+        for other in others {
+            var entry = first
+            let isOne = entry.absorb(other)
+            #expect(!isOne && entry == first, "\(other)")
+        }
+        var entry = first
+        let isOne = entry.absorb(next)
+        #expect(isOne && entry.length == 15)
     }
 }

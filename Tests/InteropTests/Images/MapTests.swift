@@ -30,13 +30,22 @@ struct MapTests {
             let output = ["human", "json", "text-map", "svg"][fixture.name.utf8.count % 4]
             let result = try await ImagePeers.ours(
                 ["map", "--output=\(output)", "-f", fixture.facts.format.rawValue, image.string])
-            // Compressed data that can't be unpacked has its place all the same.
-            let code: Int32 = fixture.facts.map == nil || output == "human" ? 1 : 0
+            let isCompressed = fixture.name.contains("compressed") || fixture.name.contains("-z")
+            let code: Int32 = Self.brokenContent.contains(fixture.name) && !(isCompressed && output == "human") ? 0 : 1
             #expect(result.exitCode == code, "\(result)")
             ImagePeers.expectOneLine(result, isError: code != 0, "\(fixture)")
             #expect(code == 0 || result.standardError.contains(fixture.name))
         }
     }
+
+    /// What can be mapped all the same: the data that the tables lead to is damaged, or only snapshots are.
+    private static let brokenContent: Set<String> = [
+        "bad-compressed-past-end", "bad-l2-entry-past-end", "bad-truncated-before-data",
+        "bad-truncated-in-compressed-data", "bad-truncated-in-data", "bad-zlib-garbage", "bad-zlib-long",
+        "bad-zlib-short", "bad-zstd-garbage", "bad-zstd-long", "bad-zstd-short", "bad-snapshot-absent",
+        "bad-snapshot-count-2-31", "bad-snapshot-extra-data", "bad-snapshot-l1-past-end",
+        "bad-snapshot-l1-size-2-31", "bad-snapshot-table-past-end", "bad-snapshot-table-unaligned",
+    ]
 
     private static let seeds: Range<UInt64> = 0..<(isHeavyRun ? 120 : 10)
 

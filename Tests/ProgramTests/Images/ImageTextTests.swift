@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Foundation
+import Qcow2Format
 import Testing
 
 @testable import BackupService

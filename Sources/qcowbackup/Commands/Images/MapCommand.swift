@@ -92,7 +92,7 @@ struct MapCommand: ProgramCommand {
     private func list(_ operation: MapOperation, _ messages: Messages) -> ProgramStatus {
         let isJSON = output == .json
         // How each entry is printed depends on whether there was one before.
-        let printer = Locked<any MapPrinter>(isJSON ? MapJSONPrinter() : MapTextPrinter())
+        let printer = Locked<any MapPrinter>(isJSON ? MapJSONPrinter() : MapTextPrinter(image: options.image))
         let isWritten = Locked(true)
         let console = messages.console
         let print: @Sendable (String) -> Bool = { text in

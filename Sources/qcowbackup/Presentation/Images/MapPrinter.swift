@@ -46,7 +46,12 @@ struct MapJSONPrinter: MapPrinter {
 
 /// The table of qemu-img: what is stored as it is, and where.
 struct MapTextPrinter: MapPrinter {
+    private let image: String
     private(set) var failure: ServiceError?
+
+    init(image: String) {
+        self.image = image
+    }
 
     var head: String { Self.row("Offset", "Length", "Mapped to") + "File\n" }
     var rest: String { "" }
@@ -55,7 +60,7 @@ struct MapTextPrinter: MapPrinter {
         guard failure == nil, entry.isData, !entry.isZero else { return "" }
         guard let offset = entry.offset, let file = entry.file else {
             failure = ServiceError(
-                .unsupported, "the disk has compressed clusters, which have no offset in a file",
+                .unsupported, "\(image): the disk has compressed clusters, which have no offset in a file",
                 advice: "--output=json shows them")
             return ""
         }
