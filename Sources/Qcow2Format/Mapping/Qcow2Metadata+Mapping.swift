@@ -67,6 +67,13 @@ extension Qcow2Metadata {
                 try decoder.appendRuns(of: position..<clusterEnd, entry: entry, bitmap: bitmap, to: &runs)
                 position = clusterEnd
                 inside += entryLength
+                // Most runs are long: the entries that only go on are passed over quickly.
+                let isWanted = position < end && runs.count <= limit
+                let clusters = isWanted ? Int((end - position) / clusterLength) : 0
+                let more = decoder.continuation(of: runs[runs.count - 1], in: bytes, at: inside, limit: clusters)
+                runs[runs.count - 1].length += UInt64(more) * clusterLength
+                position += UInt64(more) * clusterLength
+                inside += more * entryLength
             }
         } catch {
             throw failure(error)

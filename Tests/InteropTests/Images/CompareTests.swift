@@ -8,7 +8,7 @@ import Testing
 /// The program compares disks as qemu-img does: the same verdict, in the same words, with the same exit code.
 @Suite(.limited, .enabled(if: Peers.areInstalled, Peers.missing))
 struct CompareTests {
-    private static let seeds: Range<UInt64> = 0..<(isHeavyRun ? 100 : 8)
+    private static let seeds: Range<UInt64> = 0..<(isHeavyRun ? 100 : 5)
 
     @Test(arguments: seeds)
     func randomDisks(seed: UInt64) async throws {
