@@ -23,7 +23,7 @@ final class CompareScan: Sendable {
     /// Bytes that a worker takes at a time.
     private static let pieceLength: UInt64 = 16 << 20
     /// Bytes that are read at a time.
-    private static let readLength = 1 << 20
+    private static let readLength = 256 << 10
 
     private let one: any BlockDevice
     private let two: any BlockDevice
