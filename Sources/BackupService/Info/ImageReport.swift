@@ -14,6 +14,8 @@ public struct ImageReport: Sendable {
         /// As recorded; `nil` where none is named.
         public var dataFileName: String?
         public var hasDataFile = false
+        /// Which backup it is, and which one it goes on; `nil` where the image says nothing of that.
+        public var identity: BackupIdentity?
     }
 
     public var path: String

@@ -67,6 +67,7 @@ public struct InfoOperation: Sendable {
         let name = image.references.backingFileName
         var qcow2 = ImageReport.Qcow2(facts: image.facts)
         qcow2.dataFileName = image.references.dataFileName
+        qcow2.identity = image.identity
         qcow2.hasDataFile = image.references.hasExternalDataFile
         do throws(BlockError) { qcow2.snapshots = try await image.snapshots() } catch { problems.append(.init(error)) }
         do throws(BlockError) {

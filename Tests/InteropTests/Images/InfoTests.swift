@@ -134,6 +134,22 @@ struct InfoTests {
         }
     }
 
+    @Test func aBackupSaysWhichOneItIs() async throws {
+        try await withTemporaryDirectory { directory in
+            let (image, backup) = (directory.file("disk.qcow2"), directory.file("backup.qcow2"))
+            try await Peers.create(image, "", 1 << 20)
+            try await Peers.backUp(image, to: backup, [])
+            try await ImagePeers.expectSameJSON(["info", "--output=json", backup.string], butFor: Self.extraKey)
+            let json = try JSON(try await ImagePeers.ours(["info", "--output=json", backup.string]).outputBytes)
+            guard case .text(let id) = json[Self.extraKey]?["backup-id"] else {
+                Issue.record("no id in \(json)")
+                return
+            }
+            let text = try await ImagePeers.ours(["info", backup.string])
+            #expect(id.count == 32 && text.standardOutput.contains("\nbackup: \(id)\n"), "\(text)")
+        }
+    }
+
     @Test func lockedImages() async throws {
         try await withTemporaryDirectory { directory in
             let image = directory.file("disk.qcow2")

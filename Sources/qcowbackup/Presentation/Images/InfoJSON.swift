@@ -57,6 +57,10 @@ struct InfoJSON: CustomStringConvertible {
         var members: [(key: String, value: JSONNode)] = []
         if image.isUnfinished { members.append(("unfinished", .flag(true))) }
         if image.hasBlankHead { members.append(("blank-head", .flag(true))) }
+        if let identity = image.qcow2?.identity {
+            members.append(("backup-id", .text("\(identity.id)")))
+            if let parent = identity.parent?.id { members.append(("parent-id", .text("\(parent)"))) }
+        }
         guard let facts = image.qcow2?.facts else { return members }
         if !facts.unknownFeatures.isEmpty {
             members.append(("unknown-features", .list(facts.unknownFeatures.map { .text($0) })))

@@ -128,6 +128,10 @@ struct InfoText: CustomStringConvertible {
             lines.append(
                 "blank head: yes (the first 64 KiB: a disk without a boot sector, or a backup that was interrupted)")
         }
+        if let identity = image.qcow2?.identity {
+            lines.append("backup: \(identity.id)")
+            if let parent = identity.parent?.id { lines.append("goes on backup: \(parent)") }
+        }
         guard let facts = image.qcow2?.facts else { return lines }
         if !facts.unknownFeatures.isEmpty {
             lines.append("unknown features: \(facts.unknownFeatures.map(printable).joined(separator: ", "))")
