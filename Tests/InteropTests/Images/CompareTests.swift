@@ -57,8 +57,21 @@ struct CompareTests {
             try await ImagePeers.expectSameText(["compare", "-s", disk.path.string, copy.string])
             let offset = UInt64.random(in: 0..<disk.length / 512, using: &random) * 512
             try await Peers.io(copy, ["write -q -P 0xEE \(offset) 512"])
-            try await ImagePeers.expectSameText(["compare", "-s", disk.path.string, copy.string])
+            // To qemu-img, a run that reaches the end of the disk is stored otherwise than one that doesn't: it may tell
+            // of the start of such a run, where this program tells of the first byte that really is.
+            let answers = try await ImagePeers.ask(["compare", "-s", disk.path.string, copy.string])
+            #expect(answers.ours.exitCode == answers.theirs.exitCode)
+            if answers.ours.standardOutput != answers.theirs.standardOutput {
+                #expect(answers.theirs.standardOutput.contains("block status mismatch"))
+                let (ours, theirs) = (Self.offset(in: answers.ours), Self.offset(in: answers.theirs))
+                #expect(try #require(theirs) < (try #require(ours)))
+            }
         }
+    }
+
+    /// The number in what a comparison says.
+    private static func offset(in result: ProgramResult) -> UInt64? {
+        UInt64(result.standardOutput.drop { !$0.isNumber }.prefix { $0.isNumber })
     }
 
     @Test func inJSON() async throws {
