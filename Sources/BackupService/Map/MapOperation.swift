@@ -14,6 +14,8 @@ public struct MapOperation: Sendable {
 
     /// Entries that are handed on together.
     private static let batchCount = 512
+    /// Cells of all layers of a picture: some 25 MB.
+    private static let maximumCells = 250_000
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
     public init(_ request: MapRequest, warn: @escaping @Sendable (String) -> Void) {
@@ -82,6 +84,11 @@ public struct MapOperation: Sendable {
             bits = nil
         }
         let layers = try await MapLayer.layers(of: disk)
+        let mostBands = max(1, Self.maximumCells / (columns * layers.count))
+        if bands > mostBands {
+            warn("the picture of \(layers.count) layers has \(mostBands) rows for each, not \(bands)")
+        }
+        let bands = min(bands, mostBands)
         let names = zip(disk.layers, layers).map {
             MapPicture.Layer(path: $0.path, format: $0.format, length: $1.length)
         }
