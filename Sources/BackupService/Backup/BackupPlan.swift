@@ -38,10 +38,14 @@ struct BackupPlan: Sendable {
         self.parent = parent
         var difference: UInt64?
         do throws(BlockError) {
-            let check = ParentCheck(source: source.device, parent: parent.disk.device, bits: bitmap.bits)
+            let content = try await IncrementContent(source: source.device, parent: parent.disk.device)
+                .bits(from: bitmap.bits)
+            bits = content
+            // What the increment holds need not be the same.
+            var marked = bitmap.bits
+            marked.formUnion(content)
+            let check = ParentCheck(source: source.device, parent: parent.disk.device, bits: marked)
             if !trustsChain { difference = try await check.firstDifference() }
-            let content = IncrementContent(source: source.device, parent: parent.disk.device)
-            bits = try await content.bits(from: bitmap.bits)
         } catch {
             throw ServiceError(error)
         }

@@ -62,6 +62,60 @@ import Testing
         }
     }
 
+    /// A disk that was shrunk and has grown again lost what no bitmap marks; what was written since is marked.
+    @Test(arguments: 1...40) func forgottenEnd(seed: UInt64) async throws {
+        var random = SeededRandom(seed: seed)
+        let length = UInt64.random(in: 1...200, using: &random) * 512
+        let bytes = random.bytes(count: Int(length))
+        let source = MemoryDevice(bytes: bytes)
+        let parent = MemoryDevice(bytes: bytes)
+        let granularity: UInt64 = 512 << UInt64.random(in: 0...5, using: &random)
+        var recorded = try DirtyBitmap(length: length, granularity: granularity)
+        for _ in 0..<Int.random(in: 0...2, using: &random) { recorded.set(random.range(below: length)) }
+        let shrunk = UInt64.random(in: 0..<length / 512, using: &random) * 512
+        try await source.writeZeroes(at: shrunk, length: length - shrunk)
+        recorded.reset(shrunk..<length)
+        for _ in 0..<Int.random(in: 0...2, using: &random) {
+            let range = random.range(below: length - shrunk, alignment: 512)
+            let written = random.bytes(count: range.count)
+            try await source.write(at: shrunk + range.lowerBound, bytes: written)
+            recorded.set(shrunk + range.lowerBound..<shrunk + range.upperBound)
+        }
+        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let (now, then) = (try await self.bytes(source, upTo: length), try await self.bytes(parent, upTo: length))
+        for start in stride(from: 0, to: length, by: 512) where !bits.isDirty(at: start) {
+            #expect(haveSameBytes(now, then, in: Int(start)..<Int(start) + 512), "\(start) is left out")
+        }
+    }
+
+    /// A parent's cluster that ends in stored zeroes is as it should be, however small the source's clusters are.
+    @Test func zeroesStoredInTheParent() async throws {
+        let source = MemoryDevice(length: 8 << 20)
+        let parent = MemoryDevice(length: 8 << 20)
+        let content = [UInt8](repeating: 7, count: 4096)
+        try await source.write(at: 2 << 20, bytes: content)
+        try await parent.write(at: 2 << 20, bytes: content + [UInt8](repeating: 0, count: 61440))
+        let recorded = try DirtyBitmap(length: 8 << 20, granularity: 4096)
+        let unchanged = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        #expect(unchanged.isEmpty, "\(unchanged.dirtyRanges())")
+        try await parent.write(at: 2 << 20 + 32768, bytes: content)
+        let changed = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let cluster: Range<UInt64> = 2_101_248..<2_162_688
+        #expect(changed.dirtyRanges() == [cluster], "the rest of the cluster")
+    }
+
+    /// Where a disk has content near its end, what is before it isn't looked at.
+    @Test func unmarkedContentIsNotWalked() async throws {
+        let source = MemoryDevice(length: 2 << 40)
+        for index in 0..<1000 { try await source.write(at: UInt64(index) << 20, bytes: [1]) }
+        try await source.write(at: 2 << 40 - 512, bytes: [1])
+        let before = source.counts[.blockStatus, default: 0]
+        let recorded = try DirtyBitmap(length: 2 << 40, granularity: 65536)
+        let bits = try await IncrementContent(source: source, parent: source).bits(from: recorded)
+        #expect(bits.isEmpty)
+        #expect(source.counts[.blockStatus, default: 0] - before < 100)
+    }
+
     /// Whether a range is known to be zero, or lies past the end.
     private func isZero(_ disk: MemoryDevice, _ range: Range<UInt64>) async throws -> Bool {
         var position = range.lowerBound

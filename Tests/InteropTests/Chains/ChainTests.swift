@@ -82,20 +82,27 @@ struct ChainTests {
         }
     }
 
-    /// Shrunk and grown again, a disk has zeroes where its parent has data and the bitmap marks nothing.
-    @Test func aSizeHistoryThatCannotBeReconciled() async throws {
+    /// Shrunk and grown again, a disk has zeroes where its parent has data and the bitmap marks nothing: next to what is
+    /// unmarked, and next to what was written since.
+    @Test(arguments: ["cluster_size=64k", "cluster_size=4k", "extended_l2=on"], [0, 7 << 20])
+    func shrunkAndGrownAgain(options: String, written: Int) async throws {
         try await withTemporaryDirectory { directory in
-            var disk = try await ChainedDisk(in: directory, length: 4 << 20, seed: 6)
-            try await disk.io(["write -q -P 7 0 4M"])
+            var disk = try await ChainedDisk(in: directory, length: 64 << 20, options, changes: 0, seed: 6)
+            try await disk.io(["write -q -P 1 0 1M", "write -q -P 5 60M 64k", "write -q -P 6 30M 8M"])
             try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
-            try await disk.resize(to: 1 << 20)
-            try await disk.resize(to: 4 << 20)
+            try await disk.resize(to: 32 << 20)
+            try await disk.resize(to: 64 << 20)
+            if written > 0 { try await disk.io(["write -q -P 8 \(32 << 20 + written) 512"]) }
+            try await disk.increment()
+            try await disk.judge()
+            let data = try await Peers.map(disk.last).filter { $0.depth == 0 && $0.data }
+            #expect(data.map(\.length).reduce(0, +) <= (written > 0 ? 65536 : 0), "zeroes take no room")
+            // The next one has nothing to do with it any more.
             let result = try await Program.qcowbackup.run([
-                "--sync=incremental", "--bitmap", "b0", "-b", disk.last.string, disk.path.string, disk.next.string,
+                "-q", "--strict", "--sync=incremental", "--bitmap", "b0", "-b", disk.last.string, disk.path.string,
+                disk.next.string,
             ])
-            #expect(result.exitCode == 1, "\(result)")
-            #expect(result.standardError.contains("is not the backup from which bitmap 'b0' counts"), "\(result)")
-            #expect(!directory.exists(disk.next.lastComponent?.string ?? ""))
+            #expect(result.exitCode == 5, "\(result)")
         }
     }
 
