@@ -47,8 +47,10 @@ struct BackupTarget: Sendable {
     }
 
     private func publish() throws(ServiceError) {
+        // Before the first step, so that none has to be undone.
+        for file in newFiles { try file.place.checkReplaced() }
         // An old image must not be found with the new image's data file.
-        if let image = newFiles.last, newFiles.dropLast().contains(where: \.place.replaces) {
+        if let image = newFiles.last, newFiles.dropLast().contains(where: { $0.place.replaced != nil }) {
             try image.place.clear()
         }
         for (index, file) in newFiles.enumerated() {

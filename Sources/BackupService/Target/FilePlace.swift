@@ -11,8 +11,11 @@ import SystemPackage
 /// run finds what an earlier one left when it was killed, and writes over it.
 struct FilePlace: Sendable {
     let path: String
-    /// Whether a file that has the name may be replaced.
-    let replaces: Bool
+    /// The file to replace, which has the name now. Open, and so locked, until the new one has its name: a program that
+    /// took it into use meanwhile would go on writing to what is gone. `nil` where nothing may be replaced.
+    var replaced: FileDevice?
+
+    private var replaces: Bool { replaced != nil }
 
     var partialPath: String { path + ".partial" }
 
@@ -123,6 +126,14 @@ struct FilePlace: Sendable {
         }
     }
 
+    /// Refuses to replace what has got the name since the start. Who took the old file away wanted it gone.
+    func checkReplaced() throws(ServiceError) {
+        guard let replaced, let present = try status(of: path), present.identity != replaced.identity else { return }
+        throw ServiceError(
+            .exists, "\(path): everything is copied, but the name leads to another file by now: nothing is replaced",
+            advice: "find out what put it there")
+    }
+
     /// Gives the written file its name, durably. What it holds must be on stable storage.
     ///
     /// - Throws: `ServiceError`; nothing has the name then, unless a file was replaced: that can't be undone.
@@ -140,7 +151,8 @@ struct FilePlace: Sendable {
     }
 
     private func takeName() throws(ServiceError) {
-        if replaces {
+        try checkReplaced()
+        if replaces, try status(of: path) != nil {
             guard rename(partialPath, path) == 0 else { throw failure("rename") }
             return
         }

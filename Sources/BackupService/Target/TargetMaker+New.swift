@@ -41,7 +41,7 @@ extension TargetMaker {
             throw ServiceError(
                 .usage, "the data file \(path) would be the image itself", advice: "name another data_file")
         }
-        guard let present = try status(of: path) else { return FilePlace(path: path, replaces: false) }
+        guard let present = try status(of: path) else { return FilePlace(path: path) }
         guard !readFiles.contains(present.identity) else {
             throw ServiceError(
                 .usage, "\(path) is part of the source or of the parent", advice: "choose another data_file")
@@ -50,9 +50,7 @@ extension TargetMaker {
         guard request.existingTarget == .replace else {
             throw ServiceError(.exists, "the data file \(path) exists", advice: "--force replaces it")
         }
-        let resolved = try ServicePath.resolved(path)
-        try checkReplaceable(resolved)
-        return FilePlace(path: resolved, replaces: true)
+        return try placeReplacing(ServicePath.resolved(path))
     }
 
     /// Makes a new image on a block device.

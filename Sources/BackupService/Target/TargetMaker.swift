@@ -56,13 +56,12 @@ struct TargetMaker {
         case (.nothing, .reuse):
             throw ServiceError(.notFound, "\(request.target) does not exist", advice: "without -n it is made")
         case (.nothing, .refuse), (.nothing, .replace):
-            return try await makeFile(FilePlace(path: request.target, replaces: false), options)
+            return try await makeFile(FilePlace(path: request.target), options)
         case (.file, .refuse), (.blockDevice, .refuse):
             throw ServiceError(
                 .exists, "\(request.target) exists", advice: "--force replaces it, -n writes into it as it is")
         case (.file(let resolved), .replace):
-            try checkReplaceable(resolved)
-            return try await makeFile(FilePlace(path: resolved, replaces: true), options)
+            return try await makeFile(placeReplacing(resolved), options)
         case (.blockDevice, .replace):
             return try await layOutDevice(options)
         case (.file, .reuse), (.blockDevice, .reuse):
@@ -163,10 +162,11 @@ struct TargetMaker {
         (source.files + (parent?.disk.files ?? [])).map(\.identity)
     }
 
-    /// Refuses to replace an image that is in use: its user would go on writing to what has no name any more.
-    func checkReplaceable(_ path: String) throws(ServiceError) {
+    /// The place of a file to replace, which is locked from now on. One that is in use is refused: its user would go on
+    /// writing to what has no name any more.
+    func placeReplacing(_ path: String) throws(ServiceError) -> FilePlace {
         do throws(BlockError) {
-            _ = try FileDevice(path: path, access: .readOnly, lock: .writable)
+            return FilePlace(path: path, replaced: try FileDevice(path: path, access: .readOnly, lock: .writable))
         } catch {
             throw .ofTarget(error)
         }

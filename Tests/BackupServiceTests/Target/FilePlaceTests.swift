@@ -19,8 +19,13 @@ import Testing
 
     private func path(_ name: String) -> String { directory.file(name).string }
 
-    private func place(_ name: String = "x", replaces: Bool = false) -> FilePlace {
-        FilePlace(path: path(name), replaces: replaces)
+    private func place(_ name: String = "x") -> FilePlace {
+        FilePlace(path: path(name))
+    }
+
+    /// The place of a file that exists.
+    private func placeReplacing(_ name: String = "x") throws -> FilePlace {
+        FilePlace(path: path(name), replaced: try FileDevice(path: path(name), access: .readOnly, lock: nil))
     }
 
     private func create(_ place: FilePlace, reading readFiles: [FileIdentity] = []) async throws -> UnnamedFile {
@@ -77,8 +82,9 @@ import Testing
     @Test(arguments: [0o600, 0o640, 0o644, 0o444, 0o777, 0o000] as [mode_t])
     func replaces(mode: mode_t) async throws {
         try directory.write([1, 1, 1, 1], to: "x")
+        let place = try placeReplacing()
         try #require(chmod(path("x"), mode) == 0)
-        let file = try await create(place(replaces: true))
+        let file = try await create(place)
         #expect(try permissions("x.partial") == mode, "from the start on")
         try await fill(file, [2])
         if mode & 0o400 != 0 {
@@ -93,10 +99,25 @@ import Testing
 
     @Test func replacesWhatHasGone() async throws {
         try directory.write([1], to: "x")
-        let file = try await create(place(replaces: true))
+        let file = try await create(placeReplacing())
         try FileManager.default.removeItem(atPath: path("x"))
         try file.place.publish()
         #expect(try directory.names() == ["x"])
+    }
+
+    /// What has got the name meanwhile stays, and so does what was to be replaced.
+    @Test func whatHasChangedIsNotReplaced() async throws {
+        try directory.write([1], to: "x")
+        let file = try await create(placeReplacing())
+        try FileManager.default.moveItem(atPath: path("x"), toPath: path("old"))
+        try directory.write([3], to: "x")
+        let error = try await refusal { try file.place.publish() }
+        #expect(error.code == .exists)
+        #expect(error.message.contains("another file by now"), "\(error.message)")
+        file.remove()
+        #expect(try directory.names() == ["old", "x"])
+        #expect(try directory.read("x") == [3])
+        #expect(try directory.read("old") == [1])
     }
 
     @Test func nothingIsReplacedUnasked() async throws {
@@ -135,7 +156,7 @@ import Testing
     @Test func anotherRunsFileStays() async throws {
         let first = try await create(place())
         try first.place.publish()
-        let second = try await create(place(replaces: true))
+        let second = try await create(placeReplacing())
         first.remove()
         #expect(try directory.names() == ["x", "x.partial"])
         second.remove()

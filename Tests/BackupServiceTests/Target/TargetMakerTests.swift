@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import Glibc
 import Qcow2Format
 import SystemPackage
 import TestSupport
@@ -163,6 +164,39 @@ import Testing
         try await target.commit()
         let made = options == ["data_file=d"] ? ["d", "new"] : ["new"]
         #expect(try directory.names() == (before + made).sorted())
+    }
+
+    /// What is to be replaced can't be taken into use before it is: neither an image nor its data file.
+    @Test(arguments: [[], ["data_file=data"]] as [[String]]) func lockedUntilReplaced(options: [String]) async throws {
+        let target = try await make("alone") {
+            $0.existingTarget = .replace
+            $0.targetOptions = options
+        }
+        let replaced = options.isEmpty ? ["alone"] : ["alone", "data"]
+        for name in replaced {
+            for (access, lock) in [(FileDevice.Access.readWrite, ImageLockMode.writable), (.readOnly, .readOnlySource)]
+            {
+                #expect(throws: BlockError.self) {
+                    _ = try FileDevice(path: directory.file(name).string, access: access, lock: lock)
+                }
+            }
+        }
+        try await target.commit()
+    }
+
+    /// One file of two that has changed meanwhile: both stay.
+    @Test(arguments: ["alone", "data"]) func changedMeanwhile(name: String) async throws {
+        let target = try await make("alone") {
+            $0.existingTarget = .replace
+            $0.targetOptions = ["data_file=data"]
+        }
+        try directory.write([9], to: "other")
+        try #require(rename(directory.file("other").string, directory.file(name).string) == 0)
+        let before = try content().filter { !$0.key.hasSuffix(".partial") }
+        let error = try await refusal { try await target.commit() }
+        #expect(error.code == .exists)
+        target.discard()
+        #expect(try content() == before)
     }
 
     /// In an overlay of the same file, `--sync=top` accepts what it will write over, and nothing else.
