@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BlockIO
 import Glibc
 import SystemPackage
 
@@ -19,6 +20,13 @@ enum ServicePath {
             return FilePath(String(cString: folder)).appending(name).lexicallyNormalized().string
         }
         return path.lexicallyNormalized().string
+    }
+
+    /// The name by which an image is to find another later, from wherever it is read: without symbolic links, since a link
+    /// such as `latest` leads elsewhere tomorrow. Devices are named by links such as `/dev/vg/disk` and have other names
+    /// of their own after each start: there the link is what stays.
+    static func recorded(_ path: String, kind: FileKind) throws(ServiceError) -> String {
+        kind == .blockDevice ? absolute(path) : try resolved(path)
     }
 
     /// The file's own path, behind all symbolic links.

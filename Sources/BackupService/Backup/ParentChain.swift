@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
-import Glibc
 import Qcow2Format
 import SystemPackage
 
@@ -30,7 +29,7 @@ struct ParentChain: Sendable {
         if let file = disk.files.first(where: { $0.identity == top }) {
             throw Self.leadsToSource(path, by: file.name)
         }
-        name = try Self.recordedName(of: path)
+        name = try ServicePath.recorded(path, kind: disk.layers[0].file.kind)
     }
 
     /// Looks at the file before it is opened: the source's own lock would only say that it is in use.
@@ -93,13 +92,5 @@ struct ParentChain: Sendable {
     static func formatNotRecorded(_ error: ChainError) -> ServiceError {
         ServiceError(
             .usage, "\(error)", advice: "have the image record it (qemu-img rebase -u -F); -F goes with -b here")
-    }
-
-    /// From the root on, so that it is found from everywhere. Where the path is a symbolic link, what that leads to: a
-    /// link such as `latest` leads elsewhere tomorrow.
-    private static func recordedName(of path: String) throws(ServiceError) -> String {
-        var status = stat()
-        if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK { return try ServicePath.resolved(path) }
-        return ServicePath.absolute(path)
     }
 }

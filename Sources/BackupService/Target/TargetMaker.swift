@@ -105,7 +105,7 @@ struct TargetMaker {
             options.dataFileName = ServicePath.absolute(ImagePath.resolve(name, relativeTo: request.target))
         }
         if sync == .top, let backing = source.backing {
-            options.backingFileName = ServicePath.absolute(backing.path)
+            options.backingFileName = try ServicePath.recorded(backing.path, kind: backing.file.kind)
             options.backingFormat = backing.format
         }
         if let parent {

@@ -189,7 +189,29 @@ struct ChainTests {
             try await disk.change(2)
             try await disk.backUp(["--sync=incremental", "--bitmap", "b0", "-b", latest.string])
             #expect(try await Peers.info(disk.last).backingFileName == disk.points[0].backup.string)
+            // A link on the way is one, too.
+            let folder = directory.file("folder")
+            try FileLink.make(folder, to: directory.path.string)
+            let name = disk.last.lastComponent?.string ?? ""
+            try await disk.change(2)
+            try await disk.backUp([
+                "--sync=incremental", "--bitmap", "b0", "-b", folder.appending(name).string,
+            ])
+            #expect(try await Peers.info(disk.last).backingFileName == disk.points[1].backup.string)
             try await disk.judge()
+        }
+    }
+
+    /// The same holds for the backing file that a backup of the top layer has in common with its source.
+    @Test func linksOfTheSourceAreFollowed() async throws {
+        try await withTemporaryDirectory { directory in
+            let (base, folder) = (directory.file("base.qcow2"), directory.file("folder"))
+            try await Peers.create(base, "", 1 << 20)
+            try FileLink.make(folder, to: directory.path.string)
+            let (top, target) = (directory.file("top.qcow2"), directory.file("target.qcow2"))
+            try await Peers.create(top, "", 1 << 20, backing: folder.appending("base.qcow2"))
+            try await Peers.backUp(top, to: target, ["--sync=top"])
+            #expect(try await Peers.info(target).backingFileName == base.string)
         }
     }
 }
