@@ -35,6 +35,7 @@ struct BackupPlan: Sendable {
         guard let bitmap else { preconditionFailure("an increment is made by a bitmap") }
         parent.disk.warnings.forEach(warn)
         if !trustsChain { try check(parent, goesOn: bitmap.origin?.backup, for: bitmap.name) }
+        try parent.checkLength(warn: warn)
         self.parent = parent
         var difference: UInt64?
         do throws(BlockError) {

@@ -28,6 +28,9 @@ public struct DiskOpener: Sendable {
         self.folder = folder
     }
 
+    /// Most images that a chain may have.
+    public static let longestChain = Qcow2Limits.chainDepth
+
     /// Bytes of tables that the images of a chain keep in memory together. A disk is read from front to back: little of
     /// each table is wanted twice.
     private static let chainCacheLength = 16 << 20

@@ -9,6 +9,15 @@ enum ProcessSetup {
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)
         occupyStandardDescriptors()
+        allowOpenFiles()
+    }
+
+    /// A chain is many open files, and the limit that shells start with is for programs that use `select`.
+    private static func allowOpenFiles() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     /// Opens something in place of closed standard streams: otherwise the next file opened, perhaps the target, would

@@ -214,4 +214,29 @@ struct ChainTests {
             #expect(try await Peers.info(target).backingFileName == base.string)
         }
     }
+
+    /// Far more files than a shell lets a program open, unless that asks for more.
+    @Test(.enabled(if: Program("prlimit").isInstalled, "prlimit is missing"))
+    func longChain() async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 1 << 20, seed: 11)
+            try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
+            let script = """
+                parent="$1"
+                for i in $(seq 100); do
+                    qemu-img create -q -f qcow2 -u -b "$parent" -F qcow2 "$2/layer$i" 1M; parent="$2/layer$i"
+                done
+                """
+            try await Program("bash").runSuccessfully(
+                ["-ec", script, "bash", disk.last.string, directory.path.string])
+            try await disk.change(2)
+            let result = try await Program("prlimit").run([
+                "--nofile=64:4096", Program.qcowbackup.path?.string ?? "", "--sync=incremental", "--bitmap=b0", "-b",
+                directory.file("layer100").string, disk.path.string, disk.next.string,
+            ])
+            #expect(result.exitCode == 0, "\(result)")
+            #expect(result.standardError.contains("warning: the chain has 102 images with this one"), "\(result)")
+            try await Peers.expectEqual(disk.path.string, "qcow2", disk.next.string)
+        }
+    }
 }
