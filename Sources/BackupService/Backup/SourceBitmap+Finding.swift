@@ -29,7 +29,7 @@ extension SourceBitmap {
                 reason: "\(subject) has a granularity of \(found.granularity) bytes, not \(granularity)",
                 isMissing: false)
         }
-        if !found.isRecording, request.impliedBitmapMode != .never {
+        if !found.isRecording {
             return .unusable(
                 reason: "\(subject) is disabled: changes since then are missing from it", isMissing: false)
         }

@@ -80,11 +80,6 @@ struct SourceBitmap: Sendable {
             mode = request.impliedBitmapMode
             ending = mode == .never ? .nothing : .update
             fallback = nil
-            if bitmaps[name]?.isRecording == false {
-                warn(
-                    "bitmap '\(name)' is disabled: changes of the disk since then are missing from it and from the backup"
-                )
-            }
         case .unusable(let reason, let isMissing):
             mode = .onSuccess
             ending = isMissing ? .add : .replace
