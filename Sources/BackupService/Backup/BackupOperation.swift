@@ -95,7 +95,8 @@ public final class BackupOperation: Sendable {
         }
         var summary: BackupSummary
         do throws(ServiceError) {
-            if plan.sync.isIncrement, let parent = request.parent {
+            if plan.sync.isIncrement {
+                guard let parent = request.parent else { throw request.parentMissing }
                 let chain = try await ParentChain(parent, format: request.parentFormat, for: source)
                 try await plan.put(on: chain, trustsChain: request.trustsChain, warn: warn)
             }

@@ -26,11 +26,8 @@ extension BackupRequest {
             guard parent == nil else { throw Self.parentWithoutIncrement }
             return
         }
-        guard parent != nil else {
-            throw ServiceError(
-                .usage, "--sync=\(sync.rawValue) needs -b PARENT: the backup that the changes go on",
-                advice: "name the last one made with this bitmap; --sync=full starts a chain")
-        }
+        // With a fallback it may be the first night, where there is nothing to go on yet.
+        guard parent != nil || fallsBackToFull else { throw parentMissing }
         guard !createsBitmap else {
             throw ServiceError(
                 .usage, "--create-bitmap is for --sync=full and top: a new bitmap knows of no changes",
@@ -57,6 +54,13 @@ extension BackupRequest {
             throw ServiceError(.usage, "\(option) needs --bitmap NAME")
         }
         if parent != nil { throw Self.parentWithoutIncrement }
+    }
+
+    /// What to say of an increment without anything to go on.
+    var parentMissing: ServiceError {
+        ServiceError(
+            .usage, "--sync=\(sync.rawValue) needs -b PARENT: the backup that the changes go on",
+            advice: "name the last one made with this bitmap; --sync=full starts a chain")
     }
 
     private static let parentWithoutIncrement = ServiceError(

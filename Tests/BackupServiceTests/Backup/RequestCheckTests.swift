@@ -47,6 +47,15 @@ import Testing
         Case("-n writes into an image as it is") { $0.existingTarget = .reuse },
     ]
 
+    /// The first night of a job that runs every night.
+    @Test func fallbackWithoutParent() throws {
+        var request = BackupRequest(source: "a", target: "b")
+        request.bitmap = "b0"
+        request.sync = .incremental
+        request.fallsBackToFull = true
+        try request.check()
+    }
+
     private func expectRefused(_ one: Case, from request: BackupRequest) async throws {
         var request = request
         request.expectFine()

@@ -91,6 +91,24 @@ struct ChainFallbackTests {
         }
     }
 
+    /// One command for every night: the first one needs no parent. Later ones are refused without one.
+    @Test func firstNight() async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 2 << 20, seed: 34)
+            let nightly = ["--sync=incremental", "--bitmap=b0", "--fallback=full"]
+            let first = try await Program.qcowbackup.run(nightly + ["--strict", disk.path.string, disk.next.string])
+            #expect(first.exitCode == 4, "\(first)")
+            try disk.keep(disk.next)
+            try await disk.change(2)
+            let content = try directory.content()
+            let refused = try await Program.qcowbackup.run(nightly + [disk.path.string, disk.next.string])
+            #expect(refused.exitCode == 2 && refused.standardError.contains("needs -b PARENT"), "\(refused)")
+            #expect(try directory.content() == content)
+            try await disk.backUp(nightly + ["-b", disk.last.string])
+            try await disk.judge()
+        }
+    }
+
     /// One command starts a chain, whatever is there; without the option a useless bitmap is refused.
     @Test(arguments: Trouble.allCases)
     func anchorAnew(trouble: Trouble) async throws {
