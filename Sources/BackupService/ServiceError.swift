@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// Why an operation failed, for a person and for a script.
-public struct ServiceError: Error, Sendable {
+public struct ServiceError: Error, Sendable, Equatable {
     /// Stable names that scripts may rely on.
     public enum Code: String, Sendable, CaseIterable {
         /// The request contradicts itself or asks for what can't be.

@@ -62,7 +62,7 @@ public final class BackupOperation: Sendable {
         }
     }
 
-    /// Runs the backup. Returns once it is complete and on stable storage.
+    /// Runs the backup. Returns once it is complete and on stable storage; the summary says whether the bitmap follows.
     ///
     /// - Throws: `ServiceError`; the target is then absent, or marked unfinished where it existed before.
     public func run() async throws(ServiceError) -> BackupSummary {
@@ -129,7 +129,13 @@ public final class BackupOperation: Sendable {
         }
         summary.targetLength = target.fileLength
         if let bitmap = plan.bitmap, let left = plan.dirty(in: jobSource) {
-            try await bitmap.finish(leaving: left, target: request.target, identity: target.identity)
+            do throws(ServiceError) {
+                try await bitmap.finish(leaving: left, target: request.target, identity: target.identity)
+            } catch {
+                // The backup is complete all the same.
+                summary.bitmap?.update = bitmap.isUncertain ? .unknown : .failed
+                summary.bitmapFailure = error
+            }
         }
         return summary
     }

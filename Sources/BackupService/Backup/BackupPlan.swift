@@ -102,6 +102,6 @@ struct BackupPlan: Sendable {
             sync.isIncrement && bits?.isEmpty == true && parent?.disk.device.length == source.device.length
         return BitmapSummary(
             name: bitmap.name, mode: bitmap.mode, parent: parent?.name, fallback: bitmap.fallback,
-            isUnchanged: isUnchanged)
+            isUnchanged: isUnchanged, update: bitmap.mode == .never ? nil : .done)
     }
 }

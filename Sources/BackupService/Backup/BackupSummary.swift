@@ -24,6 +24,8 @@ public struct BackupSummary: Sendable, Equatable {
     public var seconds: Double
     /// What was done about a bitmap; `nil` for a backup without one.
     public var bitmap: BitmapSummary?
+    /// Why the bitmap is not up to the backup, which is complete all the same; `nil` where it is, or was to stay.
+    public var bitmapFailure: ServiceError?
 
     public init(
         target: String, sync: BackupRequest.Sync = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0,

@@ -2,6 +2,15 @@
 
 /// What a finished backup did about its bitmap.
 public struct BitmapSummary: Sendable, Equatable {
+    /// How it went to bring the bitmap up to the backup.
+    public enum Update: Sendable, Equatable {
+        case done
+        /// The bitmap is as it was.
+        case failed
+        /// It is as it was, or up to the backup.
+        case unknown
+    }
+
     public var name: String
     /// What became of it.
     public var mode: BackupRequest.BitmapMode
@@ -11,15 +20,18 @@ public struct BitmapSummary: Sendable, Equatable {
     public var fallback: String?
     /// Whether there was nothing to copy: an increment of a disk that has not changed.
     public var isUnchanged: Bool
+    /// `nil` where it was to stay as it is.
+    public var update: Update?
 
     public init(
         name: String, mode: BackupRequest.BitmapMode, parent: String? = nil, fallback: String? = nil,
-        isUnchanged: Bool = false
+        isUnchanged: Bool = false, update: Update? = .done
     ) {
         self.name = name
         self.mode = mode
         self.parent = parent
         self.fallback = fallback
         self.isUnchanged = isUnchanged
+        self.update = update
     }
 }

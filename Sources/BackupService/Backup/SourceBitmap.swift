@@ -36,6 +36,9 @@ struct SourceBitmap: Sendable {
     private let bitmaps: PersistentBitmaps?
     private let image: String
 
+    /// Whether what a change that failed has left is not known.
+    var isUncertain: Bool { bitmaps?.isUncertain == true }
+
     /// Finds the bitmap that a request names, and makes sure that it can be done what the request says.
     ///
     /// - Parameter disk: the source, opened with `changesBitmaps` where `mayChange` says so.

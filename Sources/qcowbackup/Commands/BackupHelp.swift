@@ -57,7 +57,10 @@ enum BackupHelp {
 
         EXIT CODES:
           0      the backup is complete and on stable storage
-          1      failed: TARGET is absent or as it was; with -n, blank at its start
+          1      failed: TARGET is absent or as it was; with -n, blank at its start.
+                 Or, as the message then says, TARGET is complete while the bitmap
+                 could not be updated (in JSON, a summary with "bitmap-updated": false
+                 or "unknown" comes before the error)
           2      the command line was wrong
           3      complete, but for parts of SOURCE that could not be read (--on-source-error=ignore)
           4      with --strict: complete, but a full backup because of --fallback=full

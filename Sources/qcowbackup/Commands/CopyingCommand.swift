@@ -52,6 +52,9 @@ extension CopyingCommand {
         switch outcome.result {
         case .success(let summary):
             report(summary, isCompressed: run.isCompressed, on: console)
+            if let error = summary.bitmapFailure {
+                console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+            }
             return ProgramStatus(summary, isStrict: run.isStrict)
         case .failure(let error):
             console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")

@@ -37,12 +37,36 @@ enum JSONLine {
         let length: UInt64
     }
 
+    /// `true`, `false` or `"unknown"`.
+    enum Truth: Encodable {
+        case known(Bool)
+        case unknown
+
+        init(_ update: BitmapSummary.Update) {
+            switch update {
+            case .done: self = .known(true)
+            case .failed: self = .known(false)
+            case .unknown: self = .unknown
+            }
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.singleValueContainer()
+            switch self {
+            case .known(let value): try container.encode(value)
+            case .unknown: try container.encode("unknown")
+            }
+        }
+    }
+
     struct Summary: Encodable {
         let target: String
         /// The sync mode of what was made.
         let sync: String
         let bitmap: String?
         let bitmapMode: String?
+        /// Whether the bitmap is up to the backup, or `unknown`; `nil` where it was to stay as it is.
+        let bitmapUpdated: Truth?
         let parent: String?
         /// Why it is a full backup and not the increment that was asked for.
         let fallback: String?
@@ -65,6 +89,7 @@ enum JSONLine {
             case sync
             case bitmap
             case bitmapMode = "bitmap-mode"
+            case bitmapUpdated = "bitmap-updated"
             case parent
             case fallback
             case unchanged
@@ -151,7 +176,8 @@ enum JSONLine {
         encode(
             Summary(
                 target: summary.target, sync: summary.sync.rawValue, bitmap: summary.bitmap?.name,
-                bitmapMode: summary.bitmap?.mode.rawValue, parent: summary.bitmap?.parent,
+                bitmapMode: summary.bitmap?.mode.rawValue,
+                bitmapUpdated: summary.bitmap?.update.map { Truth($0) }, parent: summary.bitmap?.parent,
                 fallback: summary.bitmap?.fallback,
                 unchanged: summary.sync.isIncrement ? summary.bitmap?.isUnchanged : nil,
                 virtualSize: summary.virtualSize, bytesRead: summary.bytesRead,

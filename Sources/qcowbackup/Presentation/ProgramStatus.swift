@@ -8,7 +8,7 @@ struct ProgramStatus: Equatable {
 
     /// Complete and on stable storage.
     static let success = ProgramStatus(code: 0)
-    /// The target is absent or marked unfinished.
+    /// The target is absent or marked unfinished; or it is complete, and its bitmap could not be brought up to it.
     static let failed = ProgramStatus(code: 1)
     static let usage = ProgramStatus(code: 2)
     /// Complete and on stable storage, but for what could not be read.
@@ -40,7 +40,9 @@ struct ProgramStatus: Equatable {
     ///
     /// - Parameter isStrict: whether the user wants to be told of what is no failure.
     init(_ summary: BackupSummary, isStrict: Bool) {
-        if !summary.unreadable.isEmpty {
+        if let failure = summary.bitmapFailure {
+            self.init(failure.code)
+        } else if !summary.unreadable.isEmpty {
             self = .incomplete
         } else if isStrict, summary.bitmap?.fallback != nil {
             self = .fallback

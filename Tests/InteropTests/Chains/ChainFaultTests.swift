@@ -173,6 +173,10 @@ struct ChainFaultTests {
             ])
             #expect(result.exitCode == 1, "\(result)")
             #expect(result.standardError.contains(#""code":"bitmap-not-updated""#), "\(result)")
+            // The summary comes all the same, and says what to know before the next run.
+            let summary = try #require(
+                try JSONSerialization.jsonObject(with: Data(result.outputBytes)) as? [String: Any], "\(result)")
+            #expect(summary["bitmap-updated"] as? Bool == false && summary["bytes-written"] as? Int ?? 0 > 0)
             #expect(result.standardError.contains("the backup is complete, but bitmap 'new'"), "\(result)")
             #expect(result.standardError.contains("there is none yet"), "\(result)")
             let isUnchanged = try await workshop.judgeDisk(hasTarget: false, "\(result)")

@@ -25,6 +25,14 @@ import Testing
         #expect(ProgramStatus(code, signal: signal).code == expected)
     }
 
+    /// A backup that is complete while its bitmap isn't up to it.
+    @Test func bitmapFailure() {
+        var summary = BackupSummary(target: "t", unreadable: [0..<512])
+        #expect(ProgramStatus(summary, isStrict: false) == .incomplete)
+        summary.bitmapFailure = ServiceError(.bitmapNotUpdated, "no")
+        #expect(ProgramStatus(summary, isStrict: false) == .failed)
+    }
+
     @Test func fixedCodes() {
         #expect(ProgramStatus.success.code == 0)
         #expect(ProgramStatus.failed.code == 1)

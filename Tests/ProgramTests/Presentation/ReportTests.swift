@@ -56,7 +56,9 @@ import Testing
             SummaryText(summary: summary, isCompressed: false).description.hasPrefix(
                 #"inc: changes since /full\n: read 0 B, "#))
         let line = JSONLine.summary(summary, isCompressed: false)
-        #expect(line.hasPrefix(#"{"bitmap":"b0","bitmap-mode":"on-success","bytes-offloaded":0,"#), "\(line)")
+        #expect(
+            line.hasPrefix(#"{"bitmap":"b0","bitmap-mode":"on-success","bitmap-updated":true,"bytes-offloaded":0,"#),
+            "\(line)")
         #expect(line.contains(#""parent":"/full\n","rate":0,"seconds":0,"sync":"incremental","#), "\(line)")
         #expect(line.contains(#""unchanged":false,"#) && !line.contains("fallback"), "\(line)")
         summary.bitmap?.isUnchanged = true
@@ -69,6 +71,18 @@ import Testing
                 "inc: full backup instead of an increment: read "))
         let fallback = JSONLine.summary(summary, isCompressed: false)
         #expect(fallback.contains(#""fallback":"it is \"gone\"","#) && !fallback.contains("unchanged"), "\(fallback)")
+    }
+
+    /// Whether the next increment may rely on the bitmap; nothing where it was to stay as it is.
+    @Test(
+        arguments: [(.done, "true"), (.failed, "false"), (.unknown, #""unknown""#), (nil, nil)]
+            as [(BitmapSummary.Update?, String?)])
+    func bitmapUpdate(update: BitmapSummary.Update?, text: String?) {
+        let summary = BackupSummary(
+            target: "t", bitmap: BitmapSummary(name: "b0", mode: .onSuccess, update: update))
+        let line = JSONLine.summary(summary, isCompressed: false)
+        #expect(line.contains("bitmap-updated") == (text != nil), "\(line)")
+        if let text { #expect(line.contains(#""bitmap-updated":\#(text),"#), "\(line)") }
     }
 
     @Test func whatCouldNotBeRead() {
