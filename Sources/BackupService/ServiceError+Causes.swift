@@ -31,6 +31,8 @@ extension ServiceError {
             self.init(.unsupported, "\(error)")
         case .loop, .tooDeep, .dataFileNotNamed:
             self.init(.corrupt, "\(error)")
+        case .ambiguousName:
+            self.init(.usage, "\(error)")
         case .noSnapshots:
             self.init(.usage, "\(error)", advice: "--snapshot is for qcow2 images")
         }

@@ -18,9 +18,10 @@ extension ServiceError {
         case .file(_, let role, let cause):
             return advice(for: cause, role, in: folder)
         case .loop:
-            return folder == nil
-                ? "qemu-img rebase -u records another backing file"
-                : "in one folder each needs a name of its own: rename one, and record that with qemu-img rebase -u"
+            return "qemu-img rebase -u records another backing file"
+        case .ambiguousName:
+            return "rename one, and record that with qemu-img rebase -u; or restore from the recorded places, without "
+                + "--chain"
         case .unusableBackingName:
             return "qemu-img rebase -u records another name"
         default:

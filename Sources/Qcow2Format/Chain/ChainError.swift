@@ -12,6 +12,8 @@ public enum ChainError: Error, Sendable {
     case unusableBackingName(String, of: String, reason: String)
     case loop(path: String)
     case tooDeep(limit: Int)
+    /// In one folder a name stands for one file, and two of the chain have it.
+    case ambiguousName(String, folder: String)
     case dataFileNotNamed(image: String)
     /// A raw disk has no snapshots.
     case noSnapshots(path: String)
@@ -38,6 +40,8 @@ extension ChainError: CustomStringConvertible {
         case .unusableBackingName(let name, let image, let reason): "backing file '\(name)' of \(image): \(reason)"
         case .loop(let path): "the backing chain is a loop: \(path) comes again"
         case .tooDeep(let limit): "the backing chain is too long: more than \(limit) images"
+        case .ambiguousName(let name, let folder):
+            "two files of the chain are called \(name): which of them the one in \(folder) is can't be told"
         case .dataFileNotNamed(let image): "\(image) has an external data file but does not name it"
         case .noSnapshots(let path): "\(path) is a raw disk and has no snapshots"
         }

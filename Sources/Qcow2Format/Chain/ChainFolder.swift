@@ -13,9 +13,15 @@ public struct ChainFolder: Sendable, Equatable {
 
     /// Where a file is that an image names; `nil` for a name that ends in no file's name.
     public func path(of name: String) -> String? {
+        let last = Self.lastPart(of: name)
+        guard !last.isEmpty, last != ".", last != ".." else { return nil }
+        return path.utf8.last == UInt8(ascii: "/") ? path + last : path + "/" + last
+    }
+
+    /// What stands behind the last slash.
+    static func lastPart(of name: String) -> String {
         // Byte by byte, as the file system does: a slash with a combining mark behind it is no Character of its own.
         let parts = name.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        guard let last = parts.last.map({ Substring($0) }), !last.isEmpty, last != ".", last != ".." else { return nil }
-        return path.utf8.last == UInt8(ascii: "/") ? path + last : path + "/" + last
+        return parts.last.map { String(Substring($0)) } ?? ""
     }
 }

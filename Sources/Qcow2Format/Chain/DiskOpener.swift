@@ -106,6 +106,7 @@ public struct DiskOpener: Sendable {
         var format = format
         while true {
             let role: ChainError.Role = chain.layers.last.map { .backingFile(of: $0.path) } ?? role
+            try checkName(of: path, in: chain)
             let file = try await open(path, role)
             guard !chain.layers.contains(where: { $0.file.identity == file.identity }) else {
                 throw .loop(path: path)
@@ -123,6 +124,18 @@ public struct DiskOpener: Sendable {
             try await openDataFile(of: image, at: path, into: &chain)
             guard let name = image.references.backingFileName else { return }
             (path, format) = try backing(name, recorded: image.references.backingFormat, of: path)
+        }
+    }
+
+    /// Refuses a name that has been looked for in the folder before, or that the disk itself has: recorded with other
+    /// folders, they were different files.
+    private func checkName(of path: String, in chain: Chain) throws(ChainError) {
+        guard let folder else { return }
+        let name = ChainFolder.lastPart(of: path)
+        let names = (chain.layers.map(\.path) + chain.dataFiles.map(\.name)).map(ChainFolder.lastPart)
+        // Strings that are equal as text may be different names of files.
+        guard !names.contains(where: { $0.utf8.elementsEqual(name.utf8) }) else {
+            throw .ambiguousName(name, folder: folder.path)
         }
     }
 
@@ -152,6 +165,7 @@ public struct DiskOpener: Sendable {
     ) async throws(ChainError) {
         guard image.references.hasExternalDataFile else { return }
         guard let dataPath = dataPath(of: image) else { throw .dataFileNotNamed(image: path) }
+        try checkName(of: dataPath, in: chain)
         let file = try await open(dataPath, .dataFile(of: path))
         note(file, in: &chain)
         chain.dataFiles.append(file)

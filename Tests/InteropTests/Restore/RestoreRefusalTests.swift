@@ -58,8 +58,22 @@ struct RestoreRefusalTests {
             script: "qemu-img rebase -u -b one.qcow2 -F qcow2 full.qcow2"),
         Case(
             testDescription: "two links of one name", arguments: ["--chain", "moved", "moved/full.qcow2", "target"],
-            texts: ["the backing chain is a loop: moved/full.qcow2", "a name of its own"],
+            code: 2, texts: ["two files of the chain are called full.qcow2", "rename one", "without --chain"],
             script: "mkdir moved; mv one.qcow2 moved/full.qcow2"),
+        Case(
+            testDescription: "a tip with the name of a link, elsewhere",
+            arguments: ["--chain", ".", "moved/full.qcow2", "target"],
+            code: 2, texts: ["two files of the chain are called full.qcow2"],
+            script: "mkdir moved; mv one.qcow2 moved/full.qcow2"),
+        Case(
+            testDescription: "two data files of one name", arguments: ["--chain", ".", "top.qcow2", "target"],
+            code: 2, texts: ["two files of the chain are called data"],
+            script: """
+                mkdir old new
+                qemu-img create -q -f qcow2 -o data_file=old/data mid.qcow2 1M
+                qemu-img create -q -f qcow2 -o data_file=new/data -b mid.qcow2 -F qcow2 top.qcow2
+                cp new/data data
+                """),
         Case(
             testDescription: "a protocol", texts: ["nbd://host/full.qcow2", "protocol 'nbd'", "qemu-img rebase -u"],
             script: "qemu-img rebase -u -b nbd://host/full.qcow2 -F qcow2 one.qcow2"),
