@@ -13,11 +13,15 @@ extension BackupOperation {
         var copy = request.copy
         copy.sync = .full
         copy.targetFormat = request.targetFormat ?? replaced.formatToWrite
+        let existing = copy.existingTarget
         self.init(
             copy,
             opening: { () async throws(ServiceError) -> OpenedDisk in
                 if isFormatOpen { try await replaced.check() }
-                return try await chain.open()
+                let disk = try await chain.open()
+                guard existing != .refuse else { return disk }
+                try await ReplacedChain(path: replaced.path, folder: chain.folder).check(against: disk)
+                return disk
             }, warn: warn)
     }
 }

@@ -8,6 +8,9 @@ struct RestoredChain {
     let request: RestoreRequest
     let warn: @Sendable (String) -> Void
 
+    /// Where the files of the chain are; `nil` for where they say.
+    var folder: ChainFolder? { request.chainFolder.map { ChainFolder(path: $0) } }
+
     /// Opens the chain for reading.
     ///
     /// A backup without a recorded format is qcow2: one that was never finished has no magic number, and taken for a raw
@@ -16,7 +19,7 @@ struct RestoredChain {
         if let folder = request.chainFolder { try check(folder) }
         let opener = DiskOpener(
             backingFormat: request.copy.backingFormat, lock: request.copy.forceShare ? .forcedShare : .readOnlySource,
-            folder: request.chainFolder.map { ChainFolder(path: $0) })
+            folder: folder)
         let disk: OpenedDisk
         do throws(ChainError) {
             disk = try await opener.open(

@@ -11,8 +11,9 @@ enum RestoreHelp {
         Each file of a chain is a point in time: name an earlier one to go back further. Later ones aren't needed.
 
         --force puts the disk back into place: the old one goes only once the new one is complete and on stable storage. \
-        Images that are based on the old one are then based on the new one: remove or rebase them. Where the old one is \
-        no qcow2 image, -O says which format the new one gets.
+        Images that are based on the old one are then based on the new one: remove or rebase them. A TARGET that is itself \
+        based on BACKUP or its chain, such as a later backup, is refused. Where the old one is no qcow2 image, -O says \
+        which format the new one gets.
 
         EXAMPLES:
           qcowbackup restore monday.qcow2 disk.qcow2

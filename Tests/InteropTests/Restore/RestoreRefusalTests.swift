@@ -100,6 +100,28 @@ struct RestoreRefusalTests {
             testDescription: "into a link", arguments: ["-n", "one.qcow2", "full.qcow2"], code: 2,
             texts: ["full.qcow2 is part of the source's chain"]),
         Case(
+            testDescription: "onto a later backup", arguments: ["--force", "full.qcow2", "one.qcow2"], code: 2,
+            texts: ["one.qcow2 is itself based on full.qcow2", "restore to another file"]),
+        Case(
+            testDescription: "into a later backup", arguments: ["-n", "full.qcow2", "one.qcow2"], code: 2,
+            texts: ["one.qcow2 is itself based on full.qcow2"]),
+        Case(
+            testDescription: "a later backup replaced by a raw disk",
+            arguments: ["--force", "-O", "raw", "full.qcow2", "one.qcow2"], code: 2,
+            texts: ["one.qcow2 is itself based on full.qcow2"]),
+        Case(
+            testDescription: "onto a backup much later", arguments: ["--force", "full.qcow2", "two.qcow2"], code: 2,
+            texts: ["two.qcow2 is itself based on full.qcow2"],
+            script: "qemu-img create -q -f qcow2 -b one.qcow2 -F qcow2 two.qcow2"),
+        Case(
+            testDescription: "onto a later backup that was moved",
+            arguments: ["--force", "--chain", "moved", "moved/full.qcow2", "moved/one.qcow2"], code: 2,
+            texts: ["moved/one.qcow2 is itself based on moved/full.qcow2"],
+            script: """
+                qemu-img rebase -u -b "$PWD/full.qcow2" -F qcow2 one.qcow2
+                mkdir moved; mv one.qcow2 full.qcow2 moved
+                """),
+        Case(
             testDescription: "a raw disk replaced", arguments: ["--force", "one.qcow2", "disk.raw"], code: 2,
             texts: ["disk.raw is no qcow2 image", "-O raw or -O qcow2"]),
         Case(
@@ -140,6 +162,21 @@ struct RestoreRefusalTests {
             let asJSON = try await Program.qcowbackup.run(
                 ["restore", "--output=json"] + item.arguments, directory: directory.path)
             #expect(asJSON.exitCode == item.code && asJSON.standardError.hasPrefix("{\""), "\(asJSON)")
+        }
+    }
+
+    /// A chain that can't be followed, or leads elsewhere, keeps nothing from being replaced.
+    @Test(arguments: ["gone.qcow2", "nbd://host/x", "disk.qcow2", "own.qcow2"])
+    func replacedOverSomethingElse(backing: String) async throws {
+        try await withTemporaryDirectory { directory in
+            try await makeChain(in: directory)
+            try await Peers.create(directory.file("own.qcow2"), "", 1 << 20)
+            try await Program.qemuIMG.runSuccessfully(
+                ["rebase", "-q", "-u", "-b", backing, "-F", "qcow2", "own.qcow2"], directory: directory.path)
+            let result = try await Program.qcowbackup.run(
+                ["restore", "-q", "--force", "one.qcow2", "own.qcow2"], directory: directory.path)
+            #expect(result.exitCode == 0, "\(result)")
+            try await Peers.expectEqual("one.qcow2", "qcow2", "own.qcow2", in: directory.path)
         }
     }
 
