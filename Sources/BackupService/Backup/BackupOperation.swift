@@ -22,7 +22,8 @@ public final class BackupOperation: Sendable {
         self.init(request, opening: nil, warn: warn)
     }
 
-    typealias SourceOpening = @Sendable () async throws(ServiceError) -> OpenedDisk
+    /// - Returns: the disk, and how the image is laid out whose place the target takes, where that counts.
+    typealias SourceOpening = @Sendable () async throws(ServiceError) -> (disk: OpenedDisk, layout: Qcow2Options?)
 
     init(_ request: BackupRequest, opening: SourceOpening?, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
@@ -87,9 +88,9 @@ public final class BackupOperation: Sendable {
         let clock = ContinuousClock()
         let start = clock.now
         try request.check()
-        let source = try await openSource()
+        let (source, layout) = try await openSource()
         var plan = BackupPlan(
-            source: source, sync: source.backing == nil && request.sync == .top ? .full : request.sync)
+            source: source, sync: source.backing == nil && request.sync == .top ? .full : request.sync, layout: layout)
         if let name = request.bitmap {
             try await plan.use(SourceBitmap(name, request, of: source, warn: warn))
         }
@@ -115,7 +116,8 @@ public final class BackupOperation: Sendable {
     private func backUp(_ plan: BackupPlan, on workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {
         try checkCancelled()
         let maker = TargetMaker(
-            request: request, source: plan.source, sync: plan.sync, parent: plan.parent, warn: warn)
+            request: request, source: plan.source, sync: plan.sync, parent: plan.parent, layout: plan.layout, warn: warn
+        )
         let target = try await maker.make()
         let jobSource = try plan.makeJobSource()
         var summary: BackupSummary
@@ -144,7 +146,7 @@ public final class BackupOperation: Sendable {
         if state.withLock({ $0.isCancelled }) { throw .cancelled }
     }
 
-    private func openSource() async throws(ServiceError) -> OpenedDisk {
+    private func openSource() async throws(ServiceError) -> (OpenedDisk, Qcow2Options?) {
         if let opening { return try await opening() }
         let opener = DiskOpener(
             backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource,
@@ -152,7 +154,7 @@ public final class BackupOperation: Sendable {
         do throws(ChainError) {
             let disk = try await opener.open(request.source, format: request.sourceFormat, snapshot: request.snapshot)
             disk.warnings.forEach(warn)
-            return disk
+            return (disk, nil)
         } catch {
             if request.parent != nil, case .unknownBackingFormat = error { throw ParentChain.formatNotRecorded(error) }
             throw ServiceError(error)

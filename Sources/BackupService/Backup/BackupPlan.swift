@@ -14,9 +14,13 @@ struct BackupPlan: Sendable {
     /// What the bitmap says for the job; for an increment, what it must hold.
     private var bits: DirtyBitmap?
 
-    init(source: OpenedDisk, sync: BackupRequest.Sync) {
+    /// How the image is laid out whose place the target takes; `nil` where that doesn't count.
+    let layout: Qcow2Options?
+
+    init(source: OpenedDisk, sync: BackupRequest.Sync, layout: Qcow2Options? = nil) {
         self.source = source
         self.sync = sync
+        self.layout = layout
     }
 
     /// Works by a bitmap, or has it start anew.

@@ -14,14 +14,17 @@ extension BackupOperation {
         copy.sync = .full
         copy.targetFormat = request.targetFormat ?? replaced.formatToWrite
         let existing = copy.existingTarget
+        let targetOptions = copy.targetOptions
         self.init(
             copy,
-            opening: { () async throws(ServiceError) -> OpenedDisk in
+            opening: { () async throws(ServiceError) -> (disk: OpenedDisk, layout: Qcow2Options?) in
                 if isFormatOpen { try await replaced.check() }
                 let disk = try await chain.open()
-                guard existing != .refuse else { return disk }
+                guard existing != .refuse else { return (disk, nil) }
                 try await ReplacedChain(path: replaced.path, folder: chain.folder).check(against: disk)
-                return disk
+                guard existing == .replace, let image = await replaced.image() else { return (disk, nil) }
+                await replaced.warnOfLosses(of: image, options: targetOptions, warn: warn)
+                return (disk, image.layoutOptions)
             }, warn: warn)
     }
 }

@@ -31,4 +31,37 @@ struct ReplacedTarget {
                 advice: "say what it is to be: -O raw or -O qcow2")
         }
     }
+
+    /// The image that is there; `nil` where there is none, or none that can be read.
+    func image() async -> Qcow2File? {
+        guard let status = try? FileStatus(path: path), status.kind == .regular else { return nil }
+        do throws(BlockError) {
+            return try await Qcow2File(FileDevice(path: path, access: .readOnly, lock: nil))
+        } catch {
+            return nil
+        }
+    }
+
+    /// Says what goes with the image that is replaced, and what stays behind.
+    ///
+    /// - Parameter options: `-o` options of the new one.
+    func warnOfLosses(
+        of image: Qcow2File, options: [String], warn: (String) -> Void
+    ) async {
+        if let bitmaps = try? await image.openBitmaps().list, !bitmaps.isEmpty {
+            let names = bitmaps.map { "'\($0.name)'" }.joined(separator: ", ")
+            warn("\(path) has dirty bitmaps that the restored disk won't have: \(names)")
+        }
+        if image.snapshotCount > 0 {
+            let noun = image.snapshotCount == 1 ? "snapshot" : "snapshots"
+            warn("\(path) has \(image.snapshotCount) internal \(noun) that the restored disk won't have")
+        }
+        guard let dataFile = image.dataFilePath else { return }
+        var new = Qcow2Options(size: 0)
+        try? TargetOptions(options).apply(to: &new)
+        let newPath = new.dataFileName.map { ServicePath.absolute(ImagePath.resolve($0, relativeTo: path)) }
+        if newPath != ServicePath.absolute(dataFile) {
+            warn("\(path) keeps its data in \(dataFile), which nothing uses once the disk is restored: remove it then")
+        }
+    }
 }

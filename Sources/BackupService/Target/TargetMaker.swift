@@ -12,18 +12,22 @@ struct TargetMaker {
     let sync: BackupRequest.Sync
     /// What the target is to go on top of; `nil` where it isn't an increment.
     let parent: ParentChain?
+    /// How an image is laid out whose place the target takes; a new target is laid out like it as far as no option says
+    /// otherwise. `nil` for the usual layout.
+    let layout: Qcow2Options?
     let warn: @Sendable (String) -> Void
     /// Which backup the target is going to be.
     let identity: BackupIdentity
 
     init(
         request: BackupRequest, source: OpenedDisk, sync: BackupRequest.Sync, parent: ParentChain? = nil,
-        warn: @escaping @Sendable (String) -> Void
+        layout: Qcow2Options? = nil, warn: @escaping @Sendable (String) -> Void
     ) {
         self.request = request
         self.source = source
         self.sync = sync
         self.parent = parent
+        self.layout = layout
         self.warn = warn
         identity = BackupIdentity(
             parent: parent.map {
@@ -87,6 +91,7 @@ struct TargetMaker {
         if request.existingTarget == .reuse, !given.isEmpty {
             throw ServiceError(.usage, "-o describes a new target, and -n writes into one that exists")
         }
+        if let layout { given.adopt(layout, isCompressed: request.compression != nil, in: &options) }
         try given.apply(to: &options)
         if let compression = request.compression {
             if options.compressionType != compression.type {

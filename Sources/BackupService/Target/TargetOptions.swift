@@ -55,6 +55,22 @@ struct TargetOptions {
         }
     }
 
+    /// Takes over how another image is laid out, as far as that goes together with what was given.
+    ///
+    /// - Parameter isCompressed: whether the way to compress is chosen already.
+    func adopt(_ other: Qcow2Options, isCompressed: Bool, in options: inout Qcow2Options) {
+        let given = Set(values.map(\.name))
+        guard !given.contains("compat") else { return }
+        var adopted = options
+        if !given.contains("extended_l2") {
+            adopted.clusterBits = other.clusterBits
+            if !given.contains("cluster_size") { adopted.hasExtendedL2 = other.hasExtendedL2 }
+        }
+        if !isCompressed { adopted.compressionType = other.compressionType }
+        // A disk of another length may need other clusters.
+        if (try? adopted.check()) != nil { options = adopted }
+    }
+
     private static func flag(_ name: String, _ value: String) throws(ServiceError) -> Bool {
         try choice(name, value, ["on": true, "yes": true, "true": true, "off": false, "no": false, "false": false])
     }

@@ -51,6 +51,53 @@ struct RestorePlaceTests {
         }
     }
 
+    /// What the old disk had beside its content is named before it goes, and its layout stays.
+    @Test(arguments: [
+        [], ["-o", "cluster_size=32k"], ["-o", "extended_l2=off"], ["-O", "raw"], ["-o", "compat=0.10"],
+    ])
+    func lossesAndLayout(options: [String]) async throws {
+        try await withTemporaryDirectory { directory in
+            let backup = try await makeBackup(in: directory)
+            let disk = directory.file("disk.qcow2")
+            try await Peers.create(disk, "cluster_size=128k,extended_l2=on,compression_type=zstd", 2 << 20)
+            try await Program.qemuIMG.runSuccessfully(["bitmap", "--add", disk.string, "nightly"])
+            try await Program.qemuIMG.runSuccessfully(["snapshot", "-c", "before", disk.string])
+            let result = try await Program.qcowbackup.runSuccessfully(
+                ["restore", "--force", "-q"] + options + [backup.string, disk.string])
+            let lines = result.standardError.split(separator: "\n")
+            #expect(lines.count == 2, "\(result)")
+            #expect(lines.contains { $0.contains("has dirty bitmaps") && $0.contains("'nightly'") }, "\(result)")
+            #expect(lines.contains { $0.contains("has 1 internal snapshot") }, "\(result)")
+            guard options != ["-O", "raw"] else { return }
+            try await Peers.expectEqual(backup.string, "qcow2", disk.string)
+            let info = try await Peers.info(disk)
+            let layout = try #require(info.specific?.data)
+            switch options.last {
+            case nil: #expect(info.clusterSize == 131072 && layout.extendedL2 == true)
+            case "cluster_size=32k": #expect(info.clusterSize == 32768 && layout.extendedL2 == false)
+            case "compat=0.10": #expect(info.clusterSize == 65536 && layout.compat == "0.10")
+            default: #expect(layout.extendedL2 == false)
+            }
+            if options.last != "compat=0.10" { #expect(layout.compressionType == "zstd") }
+        }
+    }
+
+    /// The data file of the old disk stays, and is named; as the new one's it is replaced with it.
+    @Test(arguments: [[], ["-o", "data_file=disk.data"]])
+    func dataFile(options: [String]) async throws {
+        try await withTemporaryDirectory { directory in
+            let backup = try await makeBackup(in: directory)
+            let disk = directory.file("disk.qcow2")
+            try await Peers.create(disk, "data_file=\(directory.file("disk.data").string)", 2 << 20)
+            let result = try await Program.qcowbackup.runSuccessfully(
+                ["restore", "--force", "-q"] + options + [backup.string, disk.string])
+            #expect(result.standardError.contains("disk.data, which nothing uses") == options.isEmpty, "\(result)")
+            #expect(result.standardError.split(separator: "\n").count == (options.isEmpty ? 1 : 0), "\(result)")
+            #expect(directory.exists("disk.data"))
+            try await Peers.expectEqual(backup.string, "qcow2", disk.string)
+        }
+    }
+
     /// Until its end a run leaves the disk as it was; one that is asked to end leaves nothing else either.
     @Test(.enabled(if: Program.strace.isInstalled, "strace is missing"), arguments: [SIGTERM, SIGINT])
     func asked(signal: Int32) async throws {
