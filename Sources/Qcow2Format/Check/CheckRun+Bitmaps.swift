@@ -12,6 +12,7 @@ extension CheckRun {
         guard header.hasBitmaps else { return }
         func give(up problem: Qcow2Error.Problem, at offset: UInt64? = nil) {
             hasLostReferences = true
+            hasBrokenBitmaps = true
             log.note(.bitmap, .unchecked, "bitmaps", at: offset, "\(problem)")
         }
         let all = header.extensions.filter { $0.type == HeaderExtension.bitmaps }

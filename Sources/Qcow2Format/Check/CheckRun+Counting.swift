@@ -107,6 +107,27 @@ extension CheckRun {
             offset: use.offset, length: clusterLength, fileLength: reader.length, clusterLength: clusterLength)
     }
 
+    /// Calls `body` with windows that know which refcounts are 1, and no references.
+    func forEachWindow(_ body: WindowBody) async throws(BlockError) {
+        let length = min(maximumWindow, clusterCount.alignedUp(to: 64) ?? clusterCount)
+        var window = ReferenceWindow(capacity: Int(length))
+        var buffer = AlignedBuffer(count: Self.bufferLength)
+        for start in stride(from: 0, to: clusterCount, by: Int(max(length, 64))) {
+            window.reset(to: start..<min(start + length, clusterCount))
+            try await readOnes(into: &window, &buffer)
+            try await body(self, &window)
+        }
+    }
+
+    /// Notes which L2 tables are not the only use of their cluster.
+    func noteContested(in window: ReferenceWindow) {
+        for index in tables.indices {
+            let cluster = tables[index].offset >> clusterBits
+            guard window.clusters.contains(cluster) else { continue }
+            tables[index].isContested = window[Int(cluster - window.first)] != tables[index].count
+        }
+    }
+
     // MARK: L2 tables
 
     private func scanTables(

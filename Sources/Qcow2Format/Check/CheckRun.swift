@@ -37,6 +37,10 @@ final class CheckRun {
     var hasLostReferences = false
     /// Refcounts that can't be set where they are.
     var needsRebuild = false
+    /// Bitmaps that can't be followed.
+    var hasBrokenBitmaps = false
+    /// L2 tables behind the end of the file; the last L1 entries that lead there.
+    private var hasTablesPastEnd = false
     var allocated: UInt64 = 0
     var fragmented: UInt64 = 0
     var compressed: UInt64 = 0
@@ -73,6 +77,7 @@ final class CheckRun {
         noteMarks()
         try await gather()
         try await countReferences { (run: CheckRun, window: inout ReferenceWindow) async throws(BlockError) in
+            run.noteContested(in: window)
             try await run.compare(&window)
         }
     }
@@ -120,10 +125,18 @@ final class CheckRun {
             log.note(
                 .tablePastEnd, structure.rawValue, at: offset, count: count,
                 "it reaches past the end of the file (\(reader.length) bytes)")
+            switch structure {
+            case .bitmapDirectory, .bitmapTable, .bitmapCluster: hasBrokenBitmaps = true
+            case .refcountTable: needsRebuild = true
+            default: hasLostReferences = true
+            }
             return
         }
         ranges.append(StructureRange(structure: structure, offset: offset, length: length, count: count))
     }
+
+    /// Whether entries lead to where the file may grow.
+    var hasEntriesPastEnd: Bool { hasTablesPastEnd || log.count(of: .clusterPastEnd) > 0 }
 
     // MARK: L1 tables
 
@@ -165,6 +178,7 @@ final class CheckRun {
         if L2Scanner.isPastEnd(
             offset: offset, length: clusterLength, fileLength: reader.length, clusterLength: clusterLength)
         {
+            hasTablesPastEnd = true
             log.note(
                 .tablePastEnd, Qcow2Error.Structure.l2Table.rawValue, at: offset, guest: guest, count: count,
                 "it reaches past the end of the file (\(reader.length) bytes)")

@@ -12,6 +12,8 @@ struct TableUse: Sendable {
     var count: UInt64
     /// Parts of the file, each a bit, that the table's entries lead to; all before it has been read.
     var segments = UInt64.max
+    /// Whether something else uses the table's cluster too.
+    var isContested = false
 
     var activeCount: UInt64 { UInt64(activeCopied) + UInt64(activePlain) }
 

@@ -11,3 +11,5 @@ extension ImageFormat: ExpressibleByArgument {}
 extension BackupRequest.CopyRange: ExpressibleByArgument {}
 
 extension BackupRequest.ErrorHandling: ExpressibleByArgument {}
+
+extension RepairScope: ExpressibleByArgument {}

@@ -10,6 +10,8 @@ enum BackupHelp {
           qcowbackup bitmap
               list, add, remove, clear, enable, disable and merge the persistent
               dirty bitmaps of a qcow2 image (qcowbackup help bitmap)
+          qcowbackup check
+              find what is wrong with the structure of a qcow2 image, and repair it
 
         EXAMPLES:
           qcowbackup disk.qcow2 backup.qcow2

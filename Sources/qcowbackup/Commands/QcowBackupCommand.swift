@@ -8,6 +8,6 @@ struct QcowBackupCommand: ParsableCommand {
         commandName: "qcowbackup",
         abstract: "Back up qcow2 virtual disks, quickly and safely.",
         version: "qcowbackup 0.1.0",
-        subcommands: [BackupCommand.self, BitmapCommand.self],
+        subcommands: [BackupCommand.self, BitmapCommand.self, CheckCommand.self],
         defaultSubcommand: BackupCommand.self)
 }

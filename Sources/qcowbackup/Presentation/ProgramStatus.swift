@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupService
+import Qcow2Format
 
 /// What the program's exit code says.
 struct ProgramStatus: Equatable {
@@ -15,6 +16,9 @@ struct ProgramStatus: Equatable {
     static let incomplete = ProgramStatus(code: 3)
     /// Another process uses the image.
     static let locked = ProgramStatus(code: 11)
+
+    /// The format has nothing to check.
+    static let unsupportedFormat = ProgramStatus(code: 63)
 
     static func signal(_ number: Int32) -> ProgramStatus {
         ProgramStatus(code: 128 + number)
@@ -32,6 +36,17 @@ struct ProgramStatus: Equatable {
         case .locked: self = .locked
         case .cancelled: self = signal.map(Self.signal) ?? .failed
         case .notFound, .exists, .permission, .noSpace, .inconsistent, .corrupt, .unsupported, .io: self = .failed
+        }
+    }
+
+    /// What a check found.
+    init(_ report: CheckReport) {
+        if report.checkErrors > 0 {
+            self = .failed
+        } else if report.corruptions > 0 {
+            self = ProgramStatus(code: 2)
+        } else {
+            self = report.leaks > 0 ? ProgramStatus(code: 3) : .success
         }
     }
 }
