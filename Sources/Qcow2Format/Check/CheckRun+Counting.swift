@@ -30,7 +30,8 @@ extension CheckRun {
         var length = min(maximumWindow, limit.alignedUp(to: 64) ?? limit)
         var window = ReferenceWindow(capacity: Int(length))
         var buffer = AlignedBuffer(count: Self.bufferLength)
-        var scanner = L2Scanner(layout: layout, fileLength: reader.length, limit: limit, log: log)
+        var scanner = L2Scanner(
+            layout: layout, fileLength: reader.length, limit: limit, unknownBlocks: unknownBlocks, log: log)
         scanner.endCluster = clusterCount
         var start: UInt64 = 0
         var hasCountedOnce = false
@@ -48,6 +49,7 @@ extension CheckRun {
             }
             log = scanner.log
             if !hasCountedOnce {
+                lowestPastEnd = min(lowestPastEnd, scanner.lowestPastEnd)
                 (allocated, fragmented, compressed) = (scanner.allocated, scanner.fragmented, scanner.compressed)
                 try await settleStrays(scanner.strays)
                 hasCountedOnce = true
@@ -177,8 +179,7 @@ extension CheckRun {
     private func noteCopied(
         _ use: TableUse, in window: ReferenceWindow, isFirstPass: Bool, _ scanner: inout L2Scanner
     ) {
-        // An entry that has flags and no table.
-        guard use.activeCount > 0, use.offset != 0 else { return }
+        guard use.checksCopied else { return }
         let cluster = use.offset >> clusterBits
         let guest = UInt64(use.l1Index) << UInt64(geometry.l2CoverageBits)
         guard cluster < scanner.limit else {

@@ -12,9 +12,12 @@ extension CheckRun {
             let rule: String
             if raw & 511 != 0 {
                 rule = "its entry has reserved bits set (\(hex(raw)))"
-                if !offset.isAligned(to: clusterLength) { unknownBlocks.insert(index) }
+                if !offset.isAligned(to: clusterLength) || offset > UInt64(Int64.max) { unknownBlocks.insert(index) }
             } else if !offset.isAligned(to: clusterLength) {
                 rule = "it is not aligned to a cluster"
+                unknownBlocks.insert(index)
+            } else if offset > UInt64(Int64.max) {
+                rule = "no file is as long as that"
                 unknownBlocks.insert(index)
             } else if offset >> clusterBits >= clusterCount {
                 rule = "it lies behind the end of the file (\(reader.length) bytes)"
@@ -42,7 +45,8 @@ extension CheckRun {
             let cluster = offset >> clusterBits
             for position in window.indices(of: cluster..<cluster + 1) {
                 window.add(1, at: position)
-                guard window[position] != 1 else { continue }
+                // What is too much to count is told elsewhere.
+                guard min(window[position], layout.refcounts.maximum) != 1 else { continue }
                 needsRebuild = true
                 log.note(
                     .refcountStructure, "refcount block \(index)", at: offset,
@@ -84,9 +88,9 @@ extension CheckRun {
                 let count = window.counts[start &+ index]
                 let stored = if let bytes { codec.value(in: bytes, at: index) } else { UInt64(0) }
                 if stored | UInt64(count) == 0 { continue }
+                if isUnknown { continue }
                 last = index
                 if stored == UInt64(count), count != .max { continue }
-                if isUnknown { continue }
                 let cluster = clusters.lowerBound + UInt64(index)
                 if stored == 0, bytes == nil { needsRebuild = true }
                 runs.note(cluster, stored: stored, references: window[start &+ index], in: &log)

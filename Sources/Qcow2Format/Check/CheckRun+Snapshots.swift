@@ -11,10 +11,12 @@ extension CheckRun {
     /// More extra data than any version has.
     private static let maximumExtraLength: UInt64 = 1024
 
+    /// File offsets are signed.
+    private static let highestOffset = UInt64(Int64.max) - Qcow2Limits.snapshotTableLength
+
     /// Finds the snapshot table and the tables of all snapshots.
     func gatherSnapshots() async throws(BlockError) {
         let fields = header.header
-        guard fields.snapshotCount > 0 else { return }
         func give(up reason: String) {
             hasLostReferences = true
             log.note(
@@ -23,8 +25,15 @@ extension CheckRun {
         guard fields.snapshotCount <= Qcow2Limits.snapshotCount else {
             return give(up: "\(fields.snapshotCount) snapshots are too many: at most \(Qcow2Limits.snapshotCount)")
         }
+        // Also where there are none.
         guard fields.snapshotsOffset.isAligned(to: clusterLength) else {
             return give(up: "it is not aligned to a cluster")
+        }
+        guard fields.snapshotsOffset <= Self.highestOffset else { return give(up: "no file is as long as that") }
+        guard fields.snapshotCount > 0 else { return }
+        if layout.hasExternalDataFile {
+            log.note(
+                .snapshot, "image", "it has \(fields.snapshotCount) snapshots, and images with an external data file none")
         }
         var found: [L1Location: UInt64] = [:]
         var order: [L1Location] = []
@@ -80,7 +89,13 @@ extension CheckRun {
     /// - Returns: whether the snapshot's L1 table can be followed.
     private func note(_ l1: L1Location, ofSnapshot number: UInt32, at offset: UInt64) -> Bool {
         let rule: String
-        if !l1.offset.isAligned(to: clusterLength) {
+        var severity = CheckProblem.Severity.corruption
+        if l1.offset > Self.highestOffset, l1.offset.isAligned(to: clusterLength),
+            l1.entryCount * 8 <= Qcow2Limits.l1TableLength
+        {
+            rule = "its L1 table (offset \(l1.offset)) lies where no file is as long as that"
+            severity = .unchecked
+        } else if !l1.offset.isAligned(to: clusterLength) {
             rule = "its L1 table (offset \(l1.offset)) is not aligned to a cluster"
         } else if l1.entryCount * 8 > Qcow2Limits.l1TableLength {
             rule = "its L1 table of \(l1.entryCount) entries is too large"
@@ -88,7 +103,7 @@ extension CheckRun {
             return true
         }
         hasLostReferences = true
-        log.note(.snapshot, "snapshot \(number)", at: offset, rule)
+        log.note(.snapshot, severity, "snapshot \(number)", at: offset, rule)
         return false
     }
 }

@@ -39,8 +39,8 @@ final class CheckRun {
     var needsRebuild = false
     /// Bitmaps that can't be followed.
     var hasBrokenBitmaps = false
-    /// L2 tables behind the end of the file; the last L1 entries that lead there.
-    private var hasTablesPastEnd = false
+    /// The lowest offset that an entry leads to and that lies past the end of the file.
+    var lowestPastEnd = UInt64.max
     var allocated: UInt64 = 0
     var fragmented: UInt64 = 0
     var compressed: UInt64 = 0
@@ -125,6 +125,7 @@ final class CheckRun {
             log.note(
                 .tablePastEnd, structure.rawValue, at: offset, count: count,
                 "it reaches past the end of the file (\(reader.length) bytes)")
+            lowestPastEnd = min(lowestPastEnd, offset)
             switch structure {
             case .bitmapDirectory, .bitmapTable, .bitmapCluster: hasBrokenBitmaps = true
             case .refcountTable: needsRebuild = true
@@ -134,9 +135,6 @@ final class CheckRun {
         }
         ranges.append(StructureRange(structure: structure, offset: offset, length: length, count: count))
     }
-
-    /// Whether entries lead to where the file may grow.
-    var hasEntriesPastEnd: Bool { hasTablesPastEnd || log.count(of: .clusterPastEnd) > 0 }
 
     // MARK: L1 tables
 
@@ -178,7 +176,7 @@ final class CheckRun {
         if L2Scanner.isPastEnd(
             offset: offset, length: clusterLength, fileLength: reader.length, clusterLength: clusterLength)
         {
-            hasTablesPastEnd = true
+            lowestPastEnd = min(lowestPastEnd, offset)
             log.note(
                 .tablePastEnd, Qcow2Error.Structure.l2Table.rawValue, at: offset, guest: guest, count: count,
                 "it reaches past the end of the file (\(reader.length) bytes)")

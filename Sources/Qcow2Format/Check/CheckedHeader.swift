@@ -13,8 +13,8 @@ struct CheckedHeader: Sendable {
     let hasL1Table: Bool
     let hasRefcountTable: Bool
 
-    /// Ends of tables are looked at where the tables are.
-    private static let noLimit = UInt64.max
+    /// Ends of tables are looked at where the tables are. File offsets are signed.
+    private static let noLimit = UInt64(Int64.max)
 
     /// - Returns: `nil` where nothing else can be found without what is broken.
     static func read(_ file: any StorageDevice, log: inout ProblemLog) async throws(BlockError) -> CheckedHeader? {

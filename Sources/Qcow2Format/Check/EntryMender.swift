@@ -55,7 +55,7 @@ struct EntryMender {
     /// An entry without a cluster.
     ///
     /// - Parameter bitmap: what was allocated becomes zero.
-    private func zero(_ bitmap: SubclusterBitmap) -> (L2Entry, SubclusterBitmap) {
+    func zero(_ bitmap: SubclusterBitmap) -> (L2Entry, SubclusterBitmap) {
         if layout.geometry.hasSubclusters {
             let allocated = bitmap.rawValue & SubclusterBitmap.allAllocated.rawValue
             let zeroes = bitmap.rawValue & SubclusterBitmap.allZero.rawValue

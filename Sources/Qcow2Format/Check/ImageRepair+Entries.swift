@@ -35,12 +35,20 @@ extension ImageRepair {
                 bytes[index] = mended.rawValue
             }
         }
-        for use in run.tables where !use.isContested && use.offset.isAligned(to: run.clusterLength) && use.offset != 0 {
+        for use in run.tables where use.offset.isAligned(to: run.clusterLength) && use.offset != 0 {
             changes += try await changeTable(at: use.offset, length: run.clusterLength, of: run) { bytes, index in
                 guard index % words == 0 else { return }
                 let entry = L2Entry(rawValue: bytes[index])
                 let bitmap = SubclusterBitmap(rawValue: words == 2 ? bytes[index + 1] : 0)
-                let (mended, mendedBitmap) = mender.mended(entry, bitmap)
+                let (mended, mendedBitmap): (L2Entry, SubclusterBitmap)
+                if !entry.isCompressed, entry.hostOffset.bytes == use.offset, !run.layout.hasExternalDataFile {
+                    // No cluster is its own table.
+                    (mended, mendedBitmap) = mender.zero(bitmap)
+                } else if use.isContested {
+                    return
+                } else {
+                    (mended, mendedBitmap) = mender.mended(entry, bitmap)
+                }
                 guard mended != entry || mendedBitmap != bitmap else { return }
                 let isDropped = entry.hostOffset.bytes != 0 && (mended == .zero || mended == .unallocated)
                 tell(

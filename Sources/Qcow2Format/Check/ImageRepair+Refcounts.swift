@@ -82,6 +82,11 @@ extension ImageRepair {
             return false
         }
         let clusters = first..<first + tableClusters + blocks
+        // They would be taken for what such an entry stands for.
+        guard run.lowestPastEnd >= clusters.upperBound << bits else {
+            announce("the refcount structures can't be rebuilt: entries that can't be mended lead to where they would be")
+            return false
+        }
         let firstBlock = first + tableClusters
         try await file.resize(to: clusters.upperBound << bits)
         let counter = try await gatheredRun()

@@ -6,7 +6,7 @@ import BlockIO
 /// Repairs an image step by step, each durable before the next, so that a crash in between leaves what the next repair
 /// finishes:
 ///
-/// 1. Bitmaps that can't be followed are declared invalid, with one bit in the header's sector.
+/// 1. Bitmaps that can't be followed are removed from the header, in an order that never shows half of them.
 /// 2. Entries that lead nowhere are dropped, and those that break the format mended. That makes leaks at worst.
 /// 3. Refcounts that are too low are raised, then those that are too high lowered, where they are. Or new refcount
 ///    structures are written behind everything else, and the header's sector is made to lead to them.
@@ -81,7 +81,7 @@ final class ImageRepair {
         var run = start
         if run.hasBrokenBitmaps {
             announce("the persistent bitmaps are dropped: their directory or tables are damaged")
-            try await declareBitmapsInvalid()
+            try await dropBitmaps(of: run.header)
             run = try await freshRun(run)
         }
         if try await mendEntries(of: run) { run = try await freshRun(run) }
@@ -126,9 +126,6 @@ final class ImageRepair {
     /// New structures hold only what was counted, and the file grows.
     private func reasonNotToRebuild(_ run: CheckRun) -> String? {
         if run.hasLostReferences { return "parts of the image that are damaged may use clusters too" }
-        if run.hasEntriesPastEnd {
-            return "entries that can't be mended lead to where they would be"
-        }
         return run.log.count(of: .refcountOverflow) > 0 ? "refcounts are too narrow for what has to be counted" : nil
     }
 
@@ -148,9 +145,23 @@ final class ImageRepair {
         try await changeHeader { $0[79] &= ~3 }
     }
 
-    private func declareBitmapsInvalid() async throws(BlockError) {
-        // 88: autoclear_features; bit 0.
-        try await changeHeader { $0[95] &= ~1 }
+    /// Removes what leads to the bitmaps: all of it, or first of all the bit that makes it valid.
+    private func dropBitmaps(of header: HeaderCluster) async throws(BlockError) {
+        var header = header
+        header.setBitmaps(nil)
+        let new: [UInt8]
+        do throws(Qcow2Error.Problem) {
+            new = try header.encoded()
+        } catch {
+            throw .layer(Qcow2Error(image: file.name, error))
+        }
+        // The tables lie behind the first cluster; where they don't, the file may end before it does.
+        guard file.length >= UInt64(new.count) else { return }
+        let old = try await file.contents(at: 0, count: new.count)
+        for step in HeaderSectors.steps(from: old, to: new) {
+            try await file.write(at: UInt64(step.offset), from: step.bytes.span.bytes)
+            try await file.flush()
+        }
     }
 }
 

@@ -22,11 +22,16 @@ struct L2Scanner {
     let limit: UInt64
     /// Clusters divide into 64 segments by this shift.
     let segmentShift: UInt64
+    /// Refcount blocks whose refcounts can't be read, by index.
+    let unknownBlocks: Set<Int>
+    let refcountsPerBlock: UInt64
     var log: ProblemLog
     var allocated: UInt64 = 0
     var fragmented: UInt64 = 0
     var compressed: UInt64 = 0
     var strays: [Stray] = []
+    /// The lowest offset of what lies past the end of the file.
+    var lowestPastEnd = UInt64.max
     /// First cluster behind all that are referred to.
     var endCluster: UInt64 = 0
 
@@ -34,11 +39,13 @@ struct L2Scanner {
     private static let copiedFlag: UInt64 = 1 << 63
     private static let reservedMask: UInt64 = 0x3f00_0000_0000_01fe
 
-    init(layout: ImageLayout, fileLength: UInt64, limit: UInt64, log: ProblemLog) {
+    init(layout: ImageLayout, fileLength: UInt64, limit: UInt64, unknownBlocks: Set<Int>, log: ProblemLog) {
         self.layout = layout
         self.fileLength = fileLength
         self.limit = limit
         segmentShift = UInt64(max(64 - limit.leadingZeroBitCount - 6, 0))
+        self.unknownBlocks = unknownBlocks
+        refcountsPerBlock = UInt64(layout.refcounts.capacity(ofBytes: Int(layout.geometry.clusterLength)))
         self.log = log
     }
 
@@ -70,6 +77,7 @@ struct L2Scanner {
         let isFast = !hasSubclusters && !layout.hasExternalDataFile && use.count == 1
         let activeCount = use.activeCount
         let isActive = activeCount > 0
+        let checksCopied = use.checksCopied
         let windowFirst = window.first
         let windowCount = UInt64(window.count)
         var segments: UInt64 = 0
@@ -101,7 +109,7 @@ struct L2Scanner {
                     } else {
                         count(offset, clusterLength, of: use, entry: index, .dataCluster, in: &window, isFirstPass)
                     }
-                    if isActive, isOne != (raw & Self.copiedFlag != 0) {
+                    if checksCopied, isOne != (raw & Self.copiedFlag != 0) {
                         noteCopied(raw, isOne: isOne, use, index)
                     }
                     continue
@@ -178,11 +186,11 @@ struct L2Scanner {
         }
         if layout.hasExternalDataFile {
             // Nothing is counted there, and nothing shared.
-            if isFirstPass, !entry.isCopied, use.activeCount > 0 { noteCopied(entry.rawValue, isOne: true, use, index) }
+            if isFirstPass, !entry.isCopied, use.checksCopied { noteCopied(entry.rawValue, isOne: true, use, index) }
             return 0
         }
         count(offset, geometry.clusterLength, of: use, entry: index, .dataCluster, in: &window, isFirstPass)
-        guard use.activeCount > 0 else { return segments(of: offset >> bits..<offset >> bits + 2) }
+        guard use.checksCopied else { return segments(of: offset >> bits..<offset >> bits + 2) }
         let cluster = offset >> bits
         if cluster >= limit {
             if isFirstPass {
@@ -238,6 +246,7 @@ struct L2Scanner {
         let bits = UInt64(layout.geometry.clusterBits)
         if Self.isPastEnd(offset: offset, length: length, fileLength: fileLength, clusterLength: clusterLength) {
             if isFirstPass {
+                lowestPastEnd = min(lowestPastEnd, offset)
                 log.note(
                     .clusterPastEnd, structure.rawValue, at: offset, guest: guest(use, index), count: use.count,
                     "it reaches past the end of the file (\(fileLength) bytes)")
@@ -257,6 +266,10 @@ struct L2Scanner {
     }
 
     private mutating func noteCopied(_ raw: UInt64, isOne: Bool, _ use: TableUse, _ index: Int) {
+        if !unknownBlocks.isEmpty {
+            let cluster = (raw & Self.offsetMask) >> UInt64(layout.geometry.clusterBits)
+            if unknownBlocks.contains(Int(cluster / refcountsPerBlock)) { return }
+        }
         log.note(
             .copiedFlag, "data cluster", at: raw & Self.offsetMask, guest: guest(use, index), count: use.activeCount,
             isOne

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BinaryCoding
 public import BlockIO
 
 /// Checks the structure of an image, and repairs it.
@@ -40,9 +41,8 @@ public struct Qcow2Check: Sendable {
         try await run.check()
         report.take(run.log)
         let layout = run.layout
-        // The header's rules cap the size; where it breaks them, this still fits.
-        report.totalClusters =
-            layout.size / layout.geometry.clusterLength + (layout.size % layout.geometry.clusterLength > 0 ? 1 : 0)
+        // Of whole sectors, as guests see it.
+        report.totalClusters = (layout.size & ~511).dividedRoundingUp(by: layout.geometry.clusterLength)
         report.allocatedClusters = run.allocated
         report.fragmentedClusters = run.fragmented
         report.compressedClusters = run.compressed

@@ -17,6 +17,9 @@ struct TableUse: Sendable {
 
     var activeCount: UInt64 { UInt64(activeCopied) + UInt64(activePlain) }
 
+    /// Whether copied flags mean something: in the active tables, and not where an L1 entry has flags and no table.
+    var checksCopied: Bool { activeCount > 0 && offset != 0 }
+
     mutating func absorb(_ other: TableUse) {
         l1Index = min(l1Index, other.l1Index)
         activeCopied += other.activeCopied
