@@ -51,6 +51,9 @@ struct CheckedHeader: Sendable {
             note(error)
             header = HeaderCluster(header: fields)
         }
+        if let length = lengthOfEnd(of: header, in: bytes) {
+            note(.headerExtension(type: 0, rule: "the mark of the end has a length of \(length) bytes"))
+        }
         let names = FeatureNameTable(data: header.data(of: HeaderExtension.featureNameTable) ?? [])
         let unknown = fields.incompatibleFeatures.subtracting(.supported)
         if !unknown.isEmpty {
@@ -76,6 +79,14 @@ struct CheckedHeader: Sendable {
                         fields, clusterLength: geometry.clusterLength, fileLength: Self.noLimit)
                 }
             }
+        if fields.autoclearFeatures.contains(.rawExternalData),
+            !fields.incompatibleFeatures.contains(.externalDataFile)
+        {
+            note(
+                .headerField(
+                    name: "autoclear_features", value: fields.autoclearFeatures.rawValue,
+                    rule: "a raw external data file needs the bit for external data files"))
+        }
         let layout = ImageLayout(
             version: fields.version, geometry: geometry, refcounts: RefcountCodec(order: Int(fields.refcountOrder)),
             size: fields.size, compressionType: compression ?? .zlib,
@@ -83,6 +94,16 @@ struct CheckedHeader: Sendable {
         return CheckedHeader(
             header: header, layout: layout, isSound: isSound, hasL1Table: hasL1Table,
             hasRefcountTable: hasRefcountTable)
+    }
+
+    /// The length that the end of the extensions has, where it is more than there is room for: others refuse that.
+    private static func lengthOfEnd(of header: HeaderCluster, in bytes: [UInt8]) -> UInt32? {
+        let fields = header.header
+        let name = fields.backingFileOffset
+        let end = name == 0 ? bytes.count : min(Int(clamping: name), bytes.count)
+        let start = header.extensions.reduce(Int(fields.headerLength)) { $0 + 8 + ($1.data.count + 7) / 8 * 8 }
+        guard start + 8 <= end, let length: UInt32 = try? bytes.span.bytes.bigEndian(at: start + 4) else { return nil }
+        return Int(length) > end - start - 8 ? length : nil
     }
 
     /// A table on top of the header shows up where references are counted.
