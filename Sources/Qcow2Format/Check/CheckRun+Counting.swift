@@ -121,8 +121,14 @@ extension CheckRun {
         }
     }
 
-    /// Notes which L2 tables are not the only use of their cluster.
+    /// Notes which L1 and L2 tables are not the only use of their clusters.
     func noteContested(in window: ReferenceWindow) {
+        for range in ranges where range.structure == .l1Table || range.structure == .snapshotL1Table {
+            let clusters = range.offset >> clusterBits..<(range.offset + range.length - 1) >> clusterBits + 1
+            if window.indices(of: clusters).contains(where: { window[$0] != range.count }) {
+                contestedL1Tables.insert(range.offset)
+            }
+        }
         for index in tables.indices {
             let cluster = tables[index].offset >> clusterBits
             guard window.clusters.contains(cluster) else { continue }

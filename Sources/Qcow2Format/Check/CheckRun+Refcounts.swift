@@ -45,9 +45,11 @@ extension CheckRun {
             let cluster = offset >> clusterBits
             for position in window.indices(of: cluster..<cluster + 1) {
                 window.add(1, at: position)
-                // What is too much to count is told elsewhere.
-                guard min(window[position], layout.refcounts.maximum) != 1 else { continue }
+                guard window[position] != 1 else { continue }
+                // It can't be changed where it is.
                 needsRebuild = true
+                // What is too much to count is told elsewhere.
+                guard layout.refcounts.maximum > 1 || window[position] == 0 else { continue }
                 log.note(
                     .refcountStructure, "refcount block \(index)", at: offset,
                     "its cluster has \(window[position]) uses instead of 1")
@@ -103,7 +105,6 @@ extension CheckRun {
             }
             if last >= 0 { lastCluster = max(lastCluster, clusters.lowerBound + UInt64(last)) }
         }
-        if runs.hasOverflow { needsRebuild = false }
     }
 
     /// Reads the refcounts of a range of clusters that starts at a multiple of 64.
@@ -141,7 +142,6 @@ extension CheckRun {
 private struct MismatchRuns {
     let codec: RefcountCodec
     let clusterBits: UInt64
-    var hasOverflow = false
     private var first: UInt64 = 0
     private var count: UInt64 = 0
     private var stored: UInt64 = 0
@@ -155,7 +155,6 @@ private struct MismatchRuns {
     mutating func note(_ cluster: UInt64, stored: UInt64, references all: UInt64, in log: inout ProblemLog) {
         let references = min(all, codec.maximum)
         if all > references {
-            hasOverflow = true
             log.note(
                 .refcountOverflow, "cluster", at: cluster << clusterBits, count: all - references,
                 "it has \(all) references, and refcounts of \(codec.bits) bits count to \(codec.maximum)")

@@ -30,6 +30,8 @@ final class CheckRun {
     var tables: [TableUse] = []
     /// All L1 tables that can be followed; the active one first.
     var l1Tables: [L1Location] = []
+    /// L1 tables that share their clusters with something else.
+    var contestedL1Tables: Set<UInt64> = []
     var refcountTable: [UInt64] = []
     /// Refcount blocks of the refcount table that break a rule, by index: their refcounts can't be read.
     var unknownBlocks: Set<Int> = []

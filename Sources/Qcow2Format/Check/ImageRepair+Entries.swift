@@ -26,7 +26,7 @@ extension ImageRepair {
             if told.insert(text).inserted { announce(text) }
         }
         var changes = 0
-        for table in run.l1Tables {
+        for table in run.l1Tables where !run.contestedL1Tables.contains(table.offset) {
             changes += try await changeTable(at: table.offset, length: table.entryCount * 8, of: run) { bytes, index in
                 let entry = L1Entry(rawValue: bytes[index])
                 let mended = mender.mended(entry, isTaken: isTaken)
@@ -68,7 +68,7 @@ extension ImageRepair {
         let bits = run.clusterBits
         let words = run.geometry.l2EntryWords
         let layout = run.layout
-        if let active = run.l1Tables.first {
+        if let active = run.l1Tables.first, !run.contestedL1Tables.contains(active.offset) {
             var refcounts: [UInt64: Bool] = [:]
             for use in run.tables where use.activeCount > 0 {
                 refcounts[use.offset] = try await run.refcount(of: use.offset >> bits) == 1
@@ -111,6 +111,8 @@ extension ImageRepair {
     private func changeTable(
         at offset: UInt64, length: UInt64, of run: CheckRun, _ body: (inout [UInt64], Int) -> Void
     ) async throws(BlockError) -> Int {
+        // Whatever leads there, the header is no table.
+        guard offset >= run.clusterLength else { return 0 }
         // A table may be cut off by the end of the file: what isn't there is not written.
         let end = min(offset.adding(length) ?? .max, run.reader.length) & ~7
         var written = 0

@@ -19,7 +19,7 @@ extension ImageRepair {
                 let index = next / run.refcountsPerBlock
                 let part = next..<min((index + 1) * run.refcountsPerBlock, end)
                 next = part.upperBound
-                guard let block = run.blockOffset(index) else { continue }
+                guard let block = run.blockOffset(index), block >= run.clusterLength else { continue }
                 let inside = part.lowerBound % run.refcountsPerBlock * UInt64(codec.bits) / 8
                 let count = (part.count * codec.bits + 7) / 8
                 let old = try await run.reader.bytes(at: block + inside, count: count)
@@ -43,7 +43,8 @@ extension ImageRepair {
     private func gatheredRun() async throws(BlockError) -> CheckRun {
         var log = ProblemLog()
         guard let header = try await CheckedHeader.read(file, log: &log) else {
-            preconditionFailure("the header was sound")
+            // It was sound before: someone else writes.
+            throw .layer(Qcow2Error(image: file.name, .notQcow2))
         }
         let run = CheckRun(header, of: file, log: log, maximumWindow: check.maximumWindow)
         try await run.gather()

@@ -59,6 +59,9 @@ final class ImageRepair {
             try await clearMarks()
             last = try await check.run()
         }
+        if scope == .all, !last.isClean {
+            announce("left as they are: \(last.corruptions) errors, \(last.leaks) leaked clusters")
+        }
         return RepairOutcome(before: before, after: last)
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupService
+import Glibc
 import Qcow2Format
 
 /// What a check found, for a person and for scripts that read qemu-img's text.
@@ -67,7 +68,10 @@ struct CheckText {
         return text + "Image end offset: \(report.imageEndOffset)\n"
     }
 
-    private func percent(_ part: UInt64, of whole: UInt64) -> Decimal {
-        Decimal(Double(part) * 100 / Double(whole), digits: 2)
+    /// Rounded as C does it, halves to even.
+    private func percent(_ part: UInt64, of whole: UInt64) -> String {
+        var text = [CChar](repeating: 0, count: 32)
+        let count = withVaList([Double(part) * 100 / Double(whole)]) { vsnprintf(&text, text.count, "%.2f", $0) }
+        return String(decoding: text.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

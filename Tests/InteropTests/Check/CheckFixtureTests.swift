@@ -23,9 +23,12 @@ struct CheckFixtureTests {
 
     @Test(arguments: try checkable()) func numbers(of fixture: Fixture) async throws {
         try await withTemporaryDirectory { directory in
-            let path = try fixture.copyIntoPlace(directory)
-            let peer = try await CheckNumbers.ofPeer(path)
-            let result = try await Program.qcowbackup.run(["check", "--output=json", "-f", "qcow2", path.string])
+            // Some name their backing files in ways that are relative to where the program runs.
+            _ = try fixture.copyIntoPlace(directory)
+            let path = FilePath(fixture.facts.file)
+            let peer = try await CheckNumbers.ofPeer(path, in: directory.path)
+            let result = try await Program.qcowbackup.run(
+                ["check", "--output=json", "-f", "qcow2", path.string], directory: directory.path)
             #expect(result.exitCode == peer.exitCode, "\(result)")
             guard let numbers = peer.numbers, peer.exitCode != 1 else {
                 #expect(!result.standardOutput.isEmpty || !result.standardError.isEmpty)
@@ -33,9 +36,11 @@ struct CheckFixtureTests {
             }
             let ours = try JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes))
             #expect(ours == numbers, "\(result)")
-            // The lines that people read, too.
-            let text = try await Program.qcowbackup.run(["check", "-f", "qcow2", path.string])
-            let theirs = try await Program.qemuIMG.run(["check", "-f", "qcow2", path.string])
+            // The lines that people read, too; of some.
+            guard isHeavyRun || fixture.name.utf8.count % 4 == 0 else { return }
+            let words = ["check", "-f", "qcow2", path.string]
+            let text = try await Program.qcowbackup.run(words, directory: directory.path)
+            let theirs = try await Program.qemuIMG.run(words, directory: directory.path)
             #expect(text.standardOutput == theirs.standardOutput)
             #expect(text.exitCode == theirs.exitCode)
         }

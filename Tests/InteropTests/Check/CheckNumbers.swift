@@ -47,8 +47,11 @@ struct CheckNumbers: Decodable, Equatable {
     }
 
     /// What qemu-img says; no numbers where it could not open the image.
-    static func ofPeer(_ image: FilePath) async throws -> (exitCode: Int32, numbers: CheckNumbers?) {
-        let result = try await Program.qemuIMG.run(["check", "--output=json", "-f", "qcow2", image.string])
-        return (result.exitCode, try? JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes)))
+    static func ofPeer(
+        _ image: FilePath, in directory: FilePath? = nil
+    ) async throws -> (exitCode: Int32, numbers: CheckNumbers?, error: String) {
+        let result = try await Program.qemuIMG.run(
+            ["check", "--output=json", "-f", "qcow2", image.string], directory: directory)
+        return (result.exitCode, try? JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes)), result.standardError)
     }
 }

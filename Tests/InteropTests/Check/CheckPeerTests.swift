@@ -13,7 +13,7 @@ import Testing
 struct CheckPeerTests {
     static let kinds: [ImageCase] = {
         var small = ImageCase(clusterBits: 9)
-        small.refcountOrder = 1
+        small.refcountOrder = 3
         var wide = ImageCase(clusterBits: 9)
         wide.refcountOrder = 6
         var usual = ImageCase(clusterBits: 16)
@@ -54,7 +54,7 @@ struct CheckPeerTests {
                 var bytes = original
                 if round > 0 { ImageDamage.apply(to: &bytes, &random) }
                 try directory.write(bytes, to: "image.qcow2")
-                let peer = try await CheckNumbers.ofPeer(path)
+                let peer = try await CheckNumbers.ofPeer(path, in: directory.path)
                 let ours = CheckNumbers(try await Qcow2Check(MemoryDevice(bytes: bytes)).run())
                 if let numbers = peer.numbers, peer.exitCode != 1 {
                     #expect(ours == numbers, "round \(round)")
@@ -84,10 +84,11 @@ struct CheckPeerTests {
         let outcome = try await Qcow2Check(device).repair(.all) { _ in }
         guard !outcome.before.isClean, outcome.after.isClean else { return }
         let references = try await Qcow2File(device).references
-        guard references.backingFileName == nil, references.dataFileName == nil || references.dataFileName == "data.raw"
+        guard references.backingFileName == nil,
+            !references.hasExternalDataFile || references.dataFileName == "data.raw"
         else { return }
         try directory.write(device.snapshot.allBytes, to: "image.qcow2")
-        let peer = try await CheckNumbers.ofPeer(path)
+        let peer = try await CheckNumbers.ofPeer(path, in: directory.path)
         #expect(peer.exitCode == 0, "\(context): \(outcome.before.problems.prefix(5)) \(peer)")
     }
 }

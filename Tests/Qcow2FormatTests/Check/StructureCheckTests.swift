@@ -111,7 +111,7 @@ import Testing
         let l1: UInt64 = try bytes.span.bytes.bigEndian(at: 40)
         let entry: UInt64 = try bytes.span.bytes.bigEndian(at: Int(l1))
         let table = Int(entry & ~(1 << 63))
-        bytes.storeBigEndian(UInt64(1 << 40 | 1 << 63), at: table + 8)
+        bytes.storeBigEndian(0x8000_0100_0000_0000 as UInt64, at: table + 8)
         let report = try await Qcow2Check(MemoryDevice(bytes: bytes)).run()
         let line = "data cluster at offset 1099511627776, guest offset 4096: it reaches past the end of the file "
         #expect(report.problems.contains { $0.description == line + "(\(bytes.count) bytes)" }, "\(report.problems)")
