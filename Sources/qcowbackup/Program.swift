@@ -82,7 +82,8 @@ enum Program {
         }
         let failure = ServiceError(.usage, root.message(for: error), advice: "see qcowbackup --help")
         console.writeError((wantsJSON(arguments) ? JSONLine.error(failure) : ErrorText.error(failure)) + "\n")
-        return .usage
+        // There, 2 says that an image is corrupt.
+        return arguments.first == CheckCommand.configuration.commandName ? .failed : .usage
     }
 
     /// Whether a command line that could not be parsed asks for JSON.

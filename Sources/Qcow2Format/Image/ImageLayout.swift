@@ -40,10 +40,7 @@ struct ImageLayout: Sendable {
         guard unknown.isEmpty else { throw .incompatibleFeatures(names.names(of: unknown)) }
         hasExternalDataFile = header.incompatibleFeatures.contains(.externalDataFile)
         geometry = try Self.geometry(header)
-        guard header.refcountOrder <= Qcow2Limits.refcountOrder else {
-            throw .headerField(
-                name: "refcount_order", value: UInt64(header.refcountOrder), rule: "too large: at most 6, for 64 bits")
-        }
+        try Self.checkRefcountOrder(header)
         refcounts = RefcountCodec(order: Int(header.refcountOrder))
         size = header.size
         compressionType = try Self.compressionType(header)
@@ -53,7 +50,7 @@ struct ImageLayout: Sendable {
         try Self.checkRefcountTable(header, clusterLength: geometry.clusterLength, fileLength: fileLength)
     }
 
-    private static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
+    static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
         switch method {
         case 0: return
         case 1: throw .encrypted(method: "AES")
@@ -76,7 +73,7 @@ struct ImageLayout: Sendable {
         }
     }
 
-    private static func geometry(_ header: Qcow2Header) throws(Qcow2Error.Problem) -> ClusterGeometry {
+    static func geometry(_ header: Qcow2Header) throws(Qcow2Error.Problem) -> ClusterGeometry {
         let hasSubclusters = header.incompatibleFeatures.contains(.extendedL2)
         if hasSubclusters, header.clusterBits < ClusterGeometry.extendedMinimumClusterBits {
             throw .headerField(
@@ -86,7 +83,14 @@ struct ImageLayout: Sendable {
         return ClusterGeometry(clusterBits: Int(header.clusterBits), hasSubclusters: hasSubclusters)
     }
 
-    private static func compressionType(_ header: Qcow2Header) throws(Qcow2Error.Problem) -> CompressionType {
+    static func checkRefcountOrder(_ header: Qcow2Header) throws(Qcow2Error.Problem) {
+        guard header.refcountOrder <= Qcow2Limits.refcountOrder else {
+            throw .headerField(
+                name: "refcount_order", value: UInt64(header.refcountOrder), rule: "too large: at most 6, for 64 bits")
+        }
+    }
+
+    static func compressionType(_ header: Qcow2Header) throws(Qcow2Error.Problem) -> CompressionType {
         guard let type = CompressionType(rawValue: header.compressionType) else {
             throw .headerField(
                 name: "compression_type", value: UInt64(header.compressionType),
@@ -100,7 +104,7 @@ struct ImageLayout: Sendable {
         return type
     }
 
-    private static func checkL1(
+    static func checkL1(
         _ header: Qcow2Header, geometry: ClusterGeometry, fileLength: UInt64
     ) throws(Qcow2Error.Problem) {
         guard header.size <= Qcow2Limits.virtualSize else {
@@ -123,7 +127,7 @@ struct ImageLayout: Sendable {
             fileLength: fileLength)
     }
 
-    private static func checkRefcountTable(
+    static func checkRefcountTable(
         _ header: Qcow2Header, clusterLength: UInt64, fileLength: UInt64
     ) throws(Qcow2Error.Problem) {
         let clusters = UInt64(header.refcountTableClusters)

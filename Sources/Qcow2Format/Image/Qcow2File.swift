@@ -71,7 +71,7 @@ public struct Qcow2File: Sendable {
     }
 
     /// The first cluster, or what there is of the largest it could be.
-    private static func headerBytes(of file: any StorageDevice) async throws(BlockError) -> [UInt8] {
+    static func headerBytes(of file: any StorageDevice) async throws(BlockError) -> [UInt8] {
         // Enough for the fields; then the cluster, whose size they tell.
         var count = min(file.length, UInt64(Qcow2Header.fullLength))
         var bytes = try await file.contents(at: 0, count: Int(count))

@@ -46,4 +46,18 @@ struct RefcountCodec: Sendable, Equatable {
             bytes[index * width + byte] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (width - 1 - byte)))
         }
     }
+
+    /// - Parameter index: below `capacity(ofBytes: bytes.byteCount)`.
+    @inline(__always)
+    func value(in bytes: RawSpan, at index: Int) -> UInt64 {
+        switch order {
+        case 3: UInt64(bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt8.self))
+        case 4: UInt64(UInt16(bigEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index * 2, as: UInt16.self)))
+        case 5: UInt64(UInt32(bigEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index * 4, as: UInt32.self)))
+        case 6: UInt64(bigEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
+        default:
+            UInt64(bytes.unsafeLoadUnaligned(fromByteOffset: (index << order) >> 3, as: UInt8.self))
+                >> UInt64((index << order) & 7) & maximum
+        }
+    }
 }

@@ -13,3 +13,5 @@ extension BackupRequest.CopyRange: ExpressibleByArgument {}
 extension BackupRequest.ErrorHandling: ExpressibleByArgument {}
 
 extension BackupRequest.BitmapMode: ExpressibleByArgument {}
+
+extension RepairScope: ExpressibleByArgument {}

@@ -20,6 +20,8 @@ enum BackupHelp {
               show which layer of a disk's chain holds what, as a list or a picture
           qcowbackup compare
               compare the content of two disks
+          qcowbackup check
+              find what is wrong with the structure of a qcow2 image, and repair it
 
         EXAMPLES:
           qcowbackup disk.qcow2 backup.qcow2

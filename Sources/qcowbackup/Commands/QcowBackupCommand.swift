@@ -10,7 +10,7 @@ struct QcowBackupCommand: ParsableCommand {
         version: "qcowbackup 0.1.0",
         subcommands: [
             BackupCommand.self, RestoreCommand.self, BitmapCommand.self, InfoCommand.self, MapCommand.self,
-            CompareCommand.self,
+            CompareCommand.self, CheckCommand.self,
         ],
         defaultSubcommand: BackupCommand.self)
 }

@@ -26,6 +26,11 @@ enum JSONLine {
         let message: String
     }
 
+    struct Repair: Encodable {
+        let type = "repair"
+        let message: String
+    }
+
     /// A run that stands still, or goes on.
     struct Pause: Encodable {
         let type = "status"
@@ -200,13 +205,18 @@ enum JSONLine {
         return encode(Bitmaps(image: report.image, bitmaps: bitmaps))
     }
 
+    /// What a repair is about to do.
+    static func repair(_ message: String) -> String {
+        encode(Repair(message: message))
+    }
+
     /// Rounds to three decimals. JSON has no infinity and no NaN; they become zero.
     private static func thousandths(_ value: Double) -> Double {
         let scaled = (value * 1000).rounded()
         return scaled.isFinite ? scaled / 1000 : 0
     }
 
-    private static func encode(_ value: some Encodable) -> String {
+    static func encode(_ value: some Encodable) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let bytes = try? encoder.encode(value) else {

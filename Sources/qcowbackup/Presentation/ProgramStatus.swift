@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupService
+import Qcow2Format
 
 /// What the program's exit code says.
 struct ProgramStatus: Equatable {
@@ -31,6 +32,9 @@ struct ProgramStatus: Equatable {
         case .reading: ProgramStatus(code: 4)
         }
     }
+
+    /// The format has nothing to check.
+    static let unsupportedFormat = ProgramStatus(code: 63)
 
     static func signal(_ number: Int32) -> ProgramStatus {
         ProgramStatus(code: 128 + number)
@@ -66,6 +70,17 @@ struct ProgramStatus: Equatable {
         case .cancelled: self = signal.map(Self.signal) ?? .failed
         case .notFound, .exists, .permission, .noSpace, .inconsistent, .bitmapNotUpdated, .corrupt, .unsupported, .io:
             self = .failed
+        }
+    }
+
+    /// What a check found.
+    init(_ report: CheckReport) {
+        if report.checkErrors > 0 {
+            self = .failed
+        } else if report.corruptions > 0 {
+            self = ProgramStatus(code: 2)
+        } else {
+            self = report.leaks > 0 ? ProgramStatus(code: 3) : .success
         }
     }
 }

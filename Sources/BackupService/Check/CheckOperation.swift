@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import Qcow2Format
+
+/// One run of the check command.
+public struct CheckOperation: Sendable {
+    private let request: CheckRequest
+    private let warn: @Sendable (String) -> Void
+    private let announce: @Sendable (String) -> Void
+
+    /// - Parameters:
+    ///   - warn: called with one line for each thing that the user should know and that stops nothing.
+    ///   - announce: called with one line for each kind of change, before it is made.
+    public init(
+        _ request: CheckRequest, warn: @escaping @Sendable (String) -> Void,
+        announce: @escaping @Sendable (String) -> Void
+    ) {
+        self.request = request
+        self.warn = warn
+        self.announce = announce
+    }
+
+    /// Checks the image. A repair is on stable storage when this returns.
+    ///
+    /// - Throws: `ServiceError`; `.unsupported` for formats that have no structure to check.
+    public func run() async throws(ServiceError) -> CheckResult {
+        let workers = WorkerThreads(count: 1)
+        defer { workers.stop() }
+        let result = await withTaskExecutorPreference(workers) { () async -> Result<CheckResult, ServiceError> in
+            do throws(ServiceError) {
+                return .success(try await perform())
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    private func perform() async throws(ServiceError) -> CheckResult {
+        let file = try open()
+        let format = try await format(of: file)
+        guard format == .qcow2 else { throw try await refusal(of: file) }
+        if let reason = try await unfinished(file) { throw ServiceError(.corrupt, reason, advice: Self.backUpAgain) }
+        var result = CheckResult(image: request.image, format: .qcow2, report: CheckReport())
+        do throws(BlockError) {
+            let check = Qcow2Check(file)
+            if let scope = request.repair {
+                let outcome = try await check.repair(scope, announce: announce)
+                result.report = outcome.after
+                result.corruptionsFixed = outcome.corruptionsFixed
+                result.leaksFixed = outcome.leaksFixed
+            } else {
+                result.report = try await check.run()
+            }
+        } catch {
+            throw ServiceError(error)
+        }
+        await checkOtherFiles(of: file, &result.report)
+        return result
+    }
+
+    private func open() throws(ServiceError) -> FileDevice {
+        do throws(BlockError) {
+            let isChanged = request.repair != nil
+            let file = try FileDevice(
+                path: request.image, access: isChanged ? .readWrite : .readOnly,
+                lock: isChanged ? .writable : request.forceShare ? .forcedShare : .readOnlySource)
+            if let reason = file.lockUnavailable {
+                warn("\(request.image) can't be locked (\(reason.errno)): make sure that nothing else uses it")
+            }
+            return file
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    private func format(of file: FileDevice) async throws(ServiceError) -> ImageFormat {
+        if let format = request.format { return format }
+        do throws(BlockError) {
+            return try await ImageFormat.recognised(in: file)
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    // MARK: Unfinished backups
+
+    private static let backUpAgain = "it is no backup: make another one"
+    /// A backup's first bytes are written last.
+    private static let headLength = 512
+    private static let partialSuffix = ".partial"
+
+    private func isHeadBlank(_ file: FileDevice) async throws(ServiceError) -> Bool {
+        guard file.length >= UInt64(Self.headLength) else { return false }
+        do throws(BlockError) {
+            let head = try await file.contents(at: 0, count: Self.headLength)
+            return head.allSatisfy { $0 == 0 }
+        } catch {
+            throw ServiceError(error)
+        }
+    }
+
+    /// Why an image that is to be of format qcow2 is none; `nil` where it may be one.
+    private func unfinished(_ file: FileDevice) async throws(ServiceError) -> String? {
+        guard try await isHeadBlank(file) else {
+            if request.image.hasSuffix(Self.partialSuffix) {
+                warn("\(request.image) has the name of a backup that was not finished")
+            }
+            return nil
+        }
+        return "\(request.image) is an unfinished backup: its first bytes, which are written last, are blank"
+    }
+
+    private func refusal(of file: FileDevice) async throws(ServiceError) -> ServiceError {
+        let isBlank = try await isHeadBlank(file)
+        if request.format == nil, request.image.hasSuffix(Self.partialSuffix) {
+            return ServiceError(
+                .corrupt, "\(request.image) is an unfinished backup: it still has its temporary name",
+                advice: Self.backUpAgain)
+        }
+        let hint =
+            isBlank
+            ? "; its first bytes are blank: if this was to be a qcow2 backup, it was never finished" : ""
+        return ServiceError(.unsupported, "\(request.image): raw images have no structure to check\(hint)")
+    }
+
+    // MARK: Files behind the image
+
+    /// Adds the files that the image can't be used without and that can't be opened.
+    private func checkOtherFiles(of file: FileDevice, _ report: inout CheckReport) async {
+        let isHeaderBroken = report.imageEndOffset == 0 || report.counts[.header] != nil
+        guard !isHeaderBroken else { return }
+        do throws(BlockError) {
+            let image = try await Qcow2File(file)
+            let lock: ImageLockMode = request.forceShare ? .forcedShare : .readOnlySource
+            if image.references.hasExternalDataFile {
+                guard let path = image.dataFilePath else {
+                    return report.addUnchecked("data file", "the image does not name it")
+                }
+                do throws(BlockError) {
+                    _ = try FileDevice(path: path, access: .readOnly, lock: lock)
+                } catch {
+                    report.addUnchecked("data file", "\(error)")
+                }
+            }
+            do throws(ChainError) {
+                _ = try await DiskOpener(lock: lock).openBacking(of: image)
+            } catch {
+                if Self.matters(error) { report.addUnchecked("backing file", "\(error)") }
+            }
+        } catch {
+            // What is wrong with the image itself is in the report, but for names of files that can't be followed.
+            if Self.isAboutNames(error) { report.addUnchecked("header", "\(error)") }
+        }
+    }
+
+    private static func isAboutNames(_ error: BlockError) -> Bool {
+        guard case .layer(let cause) = error, let problem = (cause as? Qcow2Error)?.problem else { return true }
+        switch problem {
+        case .headerField(name: "backing_file_offset", _, _), .headerExtension: return true
+        default: return false
+        }
+    }
+
+    /// Whether a backing chain can't be opened at all. What else is wrong with a backing file is found by checking it.
+    private static func matters(_ error: ChainError) -> Bool {
+        switch error {
+        case .unknownBackingFormat, .noSnapshots: return false
+        case .file(_, _, .layer(let cause)):
+            switch (cause as? Qcow2Error)?.problem {
+            case .l1ReservedBits, .overlaps, .notAligned, .pastEnd: return false
+            default: return true
+            }
+        default: return true
+        }
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+
+/// Reads tables of an image that may be damaged: what lies behind the end of the file reads as zeroes, as it does for
+/// whoever uses the image.
+struct CheckReader: Sendable {
+    let file: any StorageDevice
+    /// Bytes of the file.
+    let length: UInt64
+
+    init(_ file: any StorageDevice) {
+        self.file = file
+        length = file.length
+    }
+
+    func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+        let count = buffer.byteCount
+        let stored = offset < length ? Int(min(UInt64(count), length - offset)) : 0
+        if stored == count { return try await file.read(at: offset, into: &buffer) }
+        if stored > 0 {
+            var part = buffer.slice(0..<stored)
+            try await file.read(at: offset, into: &part)
+        }
+        var rest = buffer.slice(stored..<count)
+        rest.clear()
+    }
+
+    func bytes(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var span = bytes.mutableSpan
+        var target = span.mutableBytes
+        try await read(at: offset, into: &target)
+        return bytes
+    }
+
+    /// Big-endian words.
+    func words(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt64] {
+        var words = [UInt64](repeating: 0, count: count)
+        var span = words.mutableSpan
+        var target = span.mutableBytes
+        try await read(at: offset, into: &target)
+        for index in words.indices { words[index] = UInt64(bigEndian: words[index]) }
+        return words
+    }
+}

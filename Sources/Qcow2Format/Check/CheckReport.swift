@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What a check of an image's structure found.
+public struct CheckReport: Sendable {
+    /// Clusters of the disk.
+    public internal(set) var totalClusters: UInt64 = 0
+    public internal(set) var allocatedClusters: UInt64 = 0
+    /// Allocated clusters that don't follow the one before them, and compressed ones.
+    public internal(set) var fragmentedClusters: UInt64 = 0
+    public internal(set) var compressedClusters: UInt64 = 0
+    /// Bytes up to the end of the last cluster in use; 0 where nothing could be checked.
+    public internal(set) var imageEndOffset: UInt64 = 0
+    public internal(set) var corruptions: UInt64 = 0
+    public internal(set) var leaks: UInt64 = 0
+    /// Parts of the image that could not be checked.
+    public internal(set) var checkErrors: UInt64 = 0
+    /// The first problems of each kind.
+    public internal(set) var problems: [CheckProblem] = []
+    /// How many problems of each kind there are.
+    public internal(set) var counts: [CheckProblem.Kind: UInt64] = [:]
+    /// How many problems of each kind there are beyond those that are listed.
+    public internal(set) var omitted: [CheckProblem.Kind: UInt64] = [:]
+
+    public init() {}
+
+    /// Adds a problem that lies outside the image file: a part of the check could not be made.
+    public mutating func addUnchecked(_ subject: String, _ reason: String) {
+        problems.append(
+            CheckProblem(
+                kind: .otherFile, severity: .unchecked, subject: subject, hostOffset: nil, guestOffset: nil,
+                reason: reason, count: 1))
+        counts[.otherFile, default: 0] += 1
+        checkErrors += 1
+    }
+
+    mutating func take(_ log: ProblemLog) {
+        corruptions = log.corruptions
+        leaks = log.leaks
+        checkErrors = log.unchecked
+        problems = log.problems
+        counts = log.counts
+        omitted = log.omitted
+    }
+
+    /// Whether nothing but warnings was found.
+    public var isClean: Bool { corruptions == 0 && leaks == 0 && checkErrors == 0 }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+import BlockIO
+
+extension CheckRun {
+    /// Bytes of an entry's fixed fields.
+    private static let fixedLength: UInt64 = 40
+    /// Bytes of extra data that every entry of a version 3 image has: the size of the VM state and that of the disk.
+    private static let requiredExtraLength: UInt64 = 16
+    /// More extra data than any version has.
+    private static let maximumExtraLength: UInt64 = 1024
+
+    /// File offsets are signed.
+    private static let highestOffset = UInt64(Int64.max) - Qcow2Limits.snapshotTableLength
+
+    /// Finds the snapshot table and the tables of all snapshots.
+    func gatherSnapshots() async throws(BlockError) {
+        let fields = header.header
+        func give(up reason: String) {
+            hasLostReferences = true
+            log.note(
+                .snapshot, .unchecked, Qcow2Error.Structure.snapshotTable.rawValue, at: fields.snapshotsOffset, reason)
+        }
+        guard fields.snapshotCount <= Qcow2Limits.snapshotCount else {
+            return give(up: "\(fields.snapshotCount) snapshots are too many: at most \(Qcow2Limits.snapshotCount)")
+        }
+        // Also where there are none.
+        guard fields.snapshotsOffset.isAligned(to: clusterLength) else {
+            return give(up: "it is not aligned to a cluster")
+        }
+        guard fields.snapshotsOffset <= Self.highestOffset else { return give(up: "no file is as long as that") }
+        guard fields.snapshotCount > 0 else { return }
+        if layout.hasExternalDataFile {
+            log.note(
+                .snapshot, "image", "it has \(fields.snapshotCount) snapshots, and images with an external data file none")
+        }
+        var found: [L1Location: UInt64] = [:]
+        var order: [L1Location] = []
+        var offset = fields.snapshotsOffset
+        for number in 1...fields.snapshotCount {
+            guard let start = offset.alignedUp(to: 8), let fixedEnd = start.adding(Self.fixedLength) else {
+                return give(up: "it has no end")
+            }
+            let fixed = try await reader.bytes(at: start, count: Int(Self.fixedLength))
+            let entry = Self.entry(fixed)
+            guard entry.extraLength <= Self.maximumExtraLength else {
+                return give(up: "entry \(number) has \(entry.extraLength) bytes of extra data")
+            }
+            guard let end = fixedEnd.adding(entry.extraLength + entry.namesLength),
+                end - fields.snapshotsOffset <= Qcow2Limits.snapshotTableLength
+            else {
+                return give(up: "it is longer than \(Qcow2Limits.snapshotTableLength) bytes")
+            }
+            if layout.version >= 3, entry.extraLength < Self.requiredExtraLength {
+                log.note(.snapshot, "snapshot \(number)", at: start, "its entry is incomplete")
+            }
+            if note(entry.l1, ofSnapshot: number, at: start) {
+                if found[entry.l1] == nil { order.append(entry.l1) }
+                found[entry.l1, default: 0] += 1
+            }
+            offset = end
+        }
+        add(.snapshotTable, offset: fields.snapshotsOffset, length: offset - fields.snapshotsOffset)
+        // Tables that lie apart are not longer than the file together.
+        var rest = reader.length
+        for location in order {
+            let length = min(location.entryCount * 8, reader.length - min(location.offset, reader.length))
+            guard let less = rest.subtracting(length) else { return give(up: "its L1 tables lie on top of each other") }
+            rest = less
+            let count = found[location] ?? 1
+            add(.snapshotL1Table, offset: location.offset, length: location.entryCount * 8, count: count)
+            try await gatherTables(of: location, count: count, isActive: false)
+        }
+    }
+
+    private static func entry(_ bytes: [UInt8]) -> (l1: L1Location, namesLength: UInt64, extraLength: UInt64) {
+        let span = bytes.span.bytes
+        let idLength: UInt16 = (try? span.bigEndian(at: 12)) ?? 0
+        let nameLength: UInt16 = (try? span.bigEndian(at: 14)) ?? 0
+        let extraLength: UInt32 = (try? span.bigEndian(at: 36)) ?? 0
+        let l1Size: UInt32 = (try? span.bigEndian(at: 8)) ?? 0
+        return (
+            L1Location(offset: (try? span.bigEndian(at: 0)) ?? 0, entryCount: UInt64(l1Size)),
+            UInt64(idLength) + UInt64(nameLength), UInt64(extraLength)
+        )
+    }
+
+    /// - Returns: whether the snapshot's L1 table can be followed.
+    private func note(_ l1: L1Location, ofSnapshot number: UInt32, at offset: UInt64) -> Bool {
+        let rule: String
+        var severity = CheckProblem.Severity.corruption
+        if l1.offset > Self.highestOffset, l1.offset.isAligned(to: clusterLength),
+            l1.entryCount * 8 <= Qcow2Limits.l1TableLength
+        {
+            rule = "its L1 table (offset \(l1.offset)) lies where no file is as long as that"
+            severity = .unchecked
+        } else if !l1.offset.isAligned(to: clusterLength) {
+            rule = "its L1 table (offset \(l1.offset)) is not aligned to a cluster"
+        } else if l1.entryCount * 8 > Qcow2Limits.l1TableLength {
+            rule = "its L1 table of \(l1.entryCount) entries is too large"
+        } else {
+            return true
+        }
+        hasLostReferences = true
+        log.note(.snapshot, severity, "snapshot \(number)", at: offset, rule)
+        return false
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+import BlockIO
+
+extension ImageRepair {
+    /// Mends or drops the entries that break the format or lead nowhere.
+    ///
+    /// - Returns: whether something was changed.
+    func mendEntries(of run: CheckRun) async throws(BlockError) -> Bool {
+        let broken = run.log.count(
+            of: .l1ReservedBits, .l2TableUnaligned, .tablePastEnd, .l2ReservedBits, .clusterUnaligned, .clusterPastEnd,
+            .compressed, .subclusters, .overlap)
+        guard broken > 0 else { return false }
+        let mender = EntryMender(layout: run.layout, fileLength: run.reader.length)
+        // Where no L2 table can be, whatever else is wrong.
+        let fixed = run.ranges.filter { $0.structure == .header || $0.structure == .l1Table }
+        let taken = MetadataClusters(
+            clusterBits: run.geometry.clusterBits, ranges: fixed.map { ($0.offset, $0.length) })
+        let isTaken = { (offset: UInt64) in
+            taken.firstOverlap(offset: offset, length: run.clusterLength) != nil
+        }
+        let words = run.geometry.l2EntryWords
+        var told: Set<String> = []
+        func tell(_ text: String) {
+            if told.insert(text).inserted { announce(text) }
+        }
+        var changes = 0
+        for table in run.l1Tables where !run.contestedL1Tables.contains(table.offset) {
+            changes += try await changeTable(at: table.offset, length: table.entryCount * 8, of: run) { bytes, index in
+                let entry = L1Entry(rawValue: bytes[index])
+                let mended = mender.mended(entry, isTaken: isTaken)
+                if mended.rawValue == 0 { tell("L2 tables that can't be there are let go of") }
+                if mended.rawValue != 0, mended != entry { tell("reserved bits in L1 tables are cleared") }
+                bytes[index] = mended.rawValue
+            }
+        }
+        for use in run.tables where use.offset.isAligned(to: run.clusterLength) && use.offset != 0 {
+            changes += try await changeTable(at: use.offset, length: run.clusterLength, of: run) { bytes, index in
+                guard index % words == 0 else { return }
+                let entry = L2Entry(rawValue: bytes[index])
+                let bitmap = SubclusterBitmap(rawValue: words == 2 ? bytes[index + 1] : 0)
+                let (mended, mendedBitmap): (L2Entry, SubclusterBitmap)
+                if !entry.isCompressed, entry.hostOffset.bytes == use.offset, !run.layout.hasExternalDataFile {
+                    // No cluster is its own table.
+                    (mended, mendedBitmap) = mender.zero(bitmap)
+                } else if use.isContested {
+                    return
+                } else {
+                    (mended, mendedBitmap) = mender.mended(entry, bitmap)
+                }
+                guard mended != entry || mendedBitmap != bitmap else { return }
+                let isDropped = entry.hostOffset.bytes != 0 && (mended == .zero || mended == .unallocated)
+                tell(
+                    isDropped
+                        ? "L2 entries that lead nowhere are dropped: those clusters read as zeroes"
+                        : "L2 entries that break the format are mended")
+                bytes[index] = mended.rawValue
+                if words == 2 { bytes[index + 1] = mendedBitmap.rawValue }
+            }
+        }
+        if changes > 0 { try await file.flush() }
+        return changes > 0
+    }
+
+    /// Sets the copied flags of the active tables to what the refcounts say.
+    func setCopiedFlags(_ run: CheckRun) async throws(BlockError) {
+        let bits = run.clusterBits
+        let words = run.geometry.l2EntryWords
+        let layout = run.layout
+        if let active = run.l1Tables.first, !run.contestedL1Tables.contains(active.offset) {
+            var refcounts: [UInt64: Bool] = [:]
+            for use in run.tables where use.activeCount > 0 {
+                refcounts[use.offset] = try await run.refcount(of: use.offset >> bits) == 1
+            }
+            _ = try await changeTable(at: active.offset, length: active.entryCount * 8, of: run) { bytes, index in
+                let entry = L1Entry(rawValue: bytes[index])
+                guard let offset = entry.l2TableOffset, let isOne = refcounts[offset.bytes] else { return }
+                bytes[index] = bytes[index] & ~(1 << 63) | (isOne ? 1 << 63 : 0)
+            }
+        }
+        try await run.forEachWindow { (run: CheckRun, window: inout ReferenceWindow) async throws(BlockError) in
+            for use in run.tables
+            where use.activeCount > 0 && !use.isContested && use.offset.isAligned(to: run.clusterLength) {
+                let ones = window
+                _ = try await self.changeTable(at: use.offset, length: run.clusterLength, of: run) { bytes, index in
+                    guard index % words == 0 else { return }
+                    let entry = L2Entry(rawValue: bytes[index])
+                    guard !entry.isCompressed else { return }
+                    let offset = entry.hostOffset.bytes
+                    if layout.hasExternalDataFile {
+                        if offset != 0 { bytes[index] |= 1 << 63 }
+                        return
+                    }
+                    guard offset != 0, ones.clusters.contains(offset >> bits) else { return }
+                    let isOne = ones.isOne(Int((offset >> bits) - ones.first))
+                    bytes[index] = bytes[index] & ~(1 << 63) | (isOne ? 1 << 63 : 0)
+                }
+            }
+        }
+        try await file.flush()
+    }
+
+    /// Bytes that are read together.
+    private static let pieceLength: UInt64 = 2 << 20
+
+    /// Changes words of a table, and writes the sectors that differ.
+    ///
+    /// - Parameter body: called with words and the index of one of them that is not zero, or whose neighbour isn't.
+    /// - Returns: how many sectors were written.
+    private func changeTable(
+        at offset: UInt64, length: UInt64, of run: CheckRun, _ body: (inout [UInt64], Int) -> Void
+    ) async throws(BlockError) -> Int {
+        // Whatever leads there, the header is no table.
+        guard offset >= run.clusterLength else { return 0 }
+        // A table may be cut off by the end of the file: what isn't there is not written.
+        let end = min(offset.adding(length) ?? .max, run.reader.length) & ~7
+        var written = 0
+        var position = offset
+        while position < end {
+            let count = Int(min(Self.pieceLength, end - position) / 8)
+            let old = try await run.reader.words(at: position, count: count)
+            var new = old
+            for index in old.indices where old[index] != 0 || index & 1 == 0 && index + 1 < count && old[index + 1] != 0 {
+                body(&new, index)
+            }
+            written += try await writeChanges(from: old, to: new, at: position)
+            position += UInt64(count * 8)
+        }
+        return written
+    }
+
+    private func writeChanges(
+        from old: [UInt64], to new: [UInt64], at offset: UInt64
+    ) async throws(BlockError) -> Int {
+        let perSector = 64
+        var written = 0
+        for start in stride(from: 0, to: old.count, by: perSector) {
+            let end = min(start + perSector, old.count)
+            guard old[start..<end] != new[start..<end] else { continue }
+            var bytes: [UInt8] = []
+            for word in new[start..<end] { bytes.appendBigEndian(word) }
+            try await file.write(at: offset + UInt64(start * 8), from: bytes.span.bytes)
+            written += 1
+        }
+        return written
+    }
+}
