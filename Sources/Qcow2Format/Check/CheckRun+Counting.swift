@@ -193,7 +193,8 @@ extension CheckRun {
             for (isCopied, count) in [(true, use.activeCopied), (false, use.activePlain)] where count > 0 {
                 scanner.strays.append(
                     L2Scanner.Stray(
-                        structure: .l2Table, offset: use.offset, guest: guest, isCopied: isCopied, count: UInt64(count)))
+                        structure: .l2Table, offset: use.offset, guest: guest, isCopied: isCopied, count: UInt64(count))
+                )
             }
             return
         }

@@ -33,7 +33,8 @@ extension CheckRun {
         guard fields.snapshotCount > 0 else { return }
         if layout.hasExternalDataFile {
             log.note(
-                .snapshot, "image", "it has \(fields.snapshotCount) snapshots, and images with an external data file none")
+                .snapshot, "image",
+                "it has \(fields.snapshotCount) snapshots, and images with an external data file have none")
         }
         var found: [L1Location: UInt64] = [:]
         var order: [L1Location] = []

@@ -121,7 +121,8 @@ extension ImageRepair {
             let count = Int(min(Self.pieceLength, end - position) / 8)
             let old = try await run.reader.words(at: position, count: count)
             var new = old
-            for index in old.indices where old[index] != 0 || index & 1 == 0 && index + 1 < count && old[index + 1] != 0 {
+            for index in old.indices where old[index] != 0 || index & 1 == 0 && index + 1 < count && old[index + 1] != 0
+            {
                 body(&new, index)
             }
             written += try await writeChanges(from: old, to: new, at: position)

@@ -85,7 +85,7 @@ extension ImageRepair {
         let clusters = first..<first + tableClusters + blocks
         // They would be taken for what such an entry stands for.
         guard run.lowestPastEnd >= clusters.upperBound << bits else {
-            announce("the refcount structures can't be rebuilt: entries that can't be mended lead to where they would be")
+            announce("the refcount structures can't be rebuilt: broken entries lead to where they would be")
             return false
         }
         let firstBlock = first + tableClusters

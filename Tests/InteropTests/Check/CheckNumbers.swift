@@ -52,6 +52,7 @@ struct CheckNumbers: Decodable, Equatable {
     ) async throws -> (exitCode: Int32, numbers: CheckNumbers?, error: String) {
         let result = try await Program.qemuIMG.run(
             ["check", "--output=json", "-f", "qcow2", image.string], directory: directory)
-        return (result.exitCode, try? JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes)), result.standardError)
+        let numbers = try? JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes))
+        return (result.exitCode, numbers, result.standardError)
     }
 }

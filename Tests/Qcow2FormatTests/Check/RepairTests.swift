@@ -104,7 +104,8 @@ import Testing
     }
 
     /// Whatever call fails: the repair says so, and the next one gets to the same end.
-    @Test(arguments: [RequestKind.read, .write, .flush, .resize]) func everyCallFails(request: RequestKind) async throws {
+    @Test(arguments: [RequestKind.read, .write, .flush, .resize]) func everyCallFails(request: RequestKind) async throws
+    {
         let model = try await ImageDamage.image(Self.kinds[0])
         var bytes = (model.file as! MemoryDevice).snapshot.allBytes
         let table: UInt64 = try bytes.span.bytes.bigEndian(at: 48)

@@ -22,7 +22,8 @@ import Testing
         #expect(report.isClean && report.problems.isEmpty, "\(kind): \(report.problems)")
         let cluster = UInt64(1) << UInt64(kind.clusterBits)
         #expect(report.totalClusters == (kind.size + cluster - 1) / cluster)
-        #expect(report.imageEndOffset > 0 && report.imageEndOffset <= (model.file.length + cluster - 1) / cluster * cluster)
+        let end = (model.file.length + cluster - 1) / cluster * cluster
+        #expect(report.imageEndOffset > 0 && report.imageEndOffset <= end)
         #expect(report.compressedClusters <= report.fragmentedClusters)
         #expect(report.fragmentedClusters <= report.allocatedClusters)
         #expect(report.allocatedClusters <= report.totalClusters)
