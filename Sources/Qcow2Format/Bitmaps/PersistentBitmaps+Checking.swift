@@ -34,7 +34,7 @@ extension PersistentBitmaps {
                         .refcount(
                             cluster: cluster,
                             rule:
-                                "is 0 although a \(use.structure.rawValue) is there; repair it first (qemu-img check -r all)"
+                                "is 0 although a \(use.structure.rawValue) is there; repair it first (qcowbackup check -r all)"
                         ))
                 }
             }

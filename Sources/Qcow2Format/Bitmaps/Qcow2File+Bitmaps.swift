@@ -43,7 +43,7 @@ extension Qcow2File {
         guard header.data(of: HeaderExtension.bitmaps) != nil, !header.hasBitmaps else { return nil }
         return
             "\(path): a program that doesn't know dirty bitmaps has written to the image: its bitmaps are inconsistent "
-            + "and are ignored; their clusters leak until qemu-img check -r leaks frees them"
+            + "and are ignored; their clusters leak until qcowbackup check -r leaks frees them"
     }
 
     private func bitmapsExtension() throws(BlockError) -> BitmapsExtension {

@@ -8,10 +8,10 @@ extension Qcow2File {
     func checkWritable() throws(BlockError) {
         let features = header.header.incompatibleFeatures
         if features.contains(.corrupt) {
-            throw failure(.notWritable(reason: "it is marked corrupt; repair it first (qemu-img check -r all)"))
+            throw failure(.notWritable(reason: "it is marked corrupt; repair it first (qcowbackup check -r all)"))
         }
         if features.contains(.dirty) {
-            throw failure(.notWritable(reason: "it was not closed; repair it first (qemu-img check -r all)"))
+            throw failure(.notWritable(reason: "it was not closed; repair it first (qcowbackup check -r all)"))
         }
         // The header is written last: what can't be written then is better known now.
         do throws(Qcow2Error.Problem) {

@@ -59,7 +59,7 @@ extension Qcow2Metadata {
                 throw failure(
                     .refcount(
                         cluster: cluster,
-                        rule: "is \(count), which contradicts the entry that leads there (qemu-img check -r all)"))
+                        rule: "is \(count), which contradicts the entry that leads there (qcowbackup check -r all)"))
             }
         }
     }
