@@ -121,13 +121,26 @@ extension CheckRun {
         }
     }
 
+    /// Whether L1 entries lead to a cluster.
+    private func isL2Table(_ cluster: UInt64) -> Bool {
+        let offset = cluster << clusterBits
+        var (low, high) = (0, tables.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if tables[middle].offset < offset { low = middle + 1 } else { high = middle }
+        }
+        return low < tables.count && tables[low].offset == offset
+    }
+
     /// Notes which L1 and L2 tables are not the only use of their clusters.
     func noteContested(in window: ReferenceWindow) {
         for range in ranges where range.structure == .l1Table || range.structure == .snapshotL1Table {
             let clusters = range.offset >> clusterBits..<(range.offset + range.length - 1) >> clusterBits + 1
-            if window.indices(of: clusters).contains(where: { window[$0] != range.count }) {
-                contestedL1Tables.insert(range.offset)
+            // L1 entries that lead to an L1 table are wrong, and with them what they make of it.
+            let isContested = window.indices(of: clusters).contains { position in
+                window[position] != range.count && !isL2Table(window.first + UInt64(position))
             }
+            if isContested { contestedL1Tables.insert(range.offset) }
         }
         for index in tables.indices {
             let cluster = tables[index].offset >> clusterBits
