@@ -64,7 +64,12 @@ extension ImageRepair {
     }
 
     /// Sets the copied flags of the active tables to what the refcounts say.
-    func setCopiedFlags(_ run: CheckRun) async throws(BlockError) {
+    ///
+    /// - Parameter clears: whether flags that should not be there go.
+    func setCopiedFlags(_ run: CheckRun, clears: Bool = true) async throws(BlockError) {
+        let flag: UInt64 = 1 << 63
+        // What is left of a word.
+        let mask = clears ? ~flag : .max
         let bits = run.clusterBits
         let words = run.geometry.l2EntryWords
         let layout = run.layout
@@ -76,7 +81,7 @@ extension ImageRepair {
             _ = try await changeTable(at: active.offset, length: active.entryCount * 8, of: run) { bytes, index in
                 let entry = L1Entry(rawValue: bytes[index])
                 guard let offset = entry.l2TableOffset, let isOne = refcounts[offset.bytes] else { return }
-                bytes[index] = bytes[index] & ~(1 << 63) | (isOne ? 1 << 63 : 0)
+                bytes[index] = bytes[index] & mask | (isOne ? flag : 0)
             }
         }
         try await run.forEachWindow { (run: CheckRun, window: inout ReferenceWindow) async throws(BlockError) in
@@ -89,12 +94,12 @@ extension ImageRepair {
                     guard !entry.isCompressed else { return }
                     let offset = entry.hostOffset.bytes
                     if layout.hasExternalDataFile {
-                        if offset != 0 { bytes[index] |= 1 << 63 }
+                        if offset != 0 { bytes[index] |= flag }
                         return
                     }
                     guard offset != 0, ones.clusters.contains(offset >> bits) else { return }
                     let isOne = ones.isOne(Int((offset >> bits) - ones.first))
-                    bytes[index] = bytes[index] & ~(1 << 63) | (isOne ? 1 << 63 : 0)
+                    bytes[index] = bytes[index] & mask | (isOne ? flag : 0)
                 }
             }
         }

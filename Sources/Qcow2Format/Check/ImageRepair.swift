@@ -76,6 +76,12 @@ final class ImageRepair {
         }
         announce("\(leaks) leaked clusters: their refcounts are lowered")
         try await setRefcounts(.lower)
+        // An entry without the flag was right as long as its cluster's refcount was too high.
+        let after = try await freshRun(run)
+        if after.log.count(of: .copiedFlag) > run.log.count(of: .copiedFlag) {
+            announce("copied flags are set where refcounts are 1 now")
+            try await setCopiedFlags(after, clears: false)
+        }
     }
 
     // MARK: Everything
