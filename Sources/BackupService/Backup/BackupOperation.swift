@@ -93,6 +93,7 @@ public final class BackupOperation: Sendable {
             source: source, sync: source.backing == nil && request.sync == .top ? .full : request.sync, layout: layout)
         if let name = request.bitmap {
             try await plan.use(SourceBitmap(name, request, of: source, warn: warn))
+            if plan.bitmap?.fallback != nil { try await request.checkFallbackTarget() }
         }
         var summary: BackupSummary
         do throws(ServiceError) {

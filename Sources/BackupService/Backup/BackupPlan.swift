@@ -38,7 +38,7 @@ struct BackupPlan: Sendable {
     ) async throws(ServiceError) {
         guard let bitmap else { preconditionFailure("an increment is made by a bitmap") }
         parent.disk.warnings.forEach(warn)
-        if !trustsChain { try check(parent, goesOn: bitmap.origin?.backup, for: bitmap.name) }
+        let strangerCount = trustsChain ? 0 : try strangers(in: parent, for: bitmap)
         try parent.checkLength(warn: warn)
         self.parent = parent
         var difference: UInt64?
@@ -50,7 +50,8 @@ struct BackupPlan: Sendable {
             var marked = bitmap.bits
             marked.formUnion(content)
             let check = ParentCheck(source: source.device, parent: parent.disk.device, bits: marked)
-            if !trustsChain { difference = try await check.firstDifference() }
+            if strangerCount > 0 { difference = try await check.firstDifference(inLayersAbove: strangerCount) }
+            if !trustsChain, difference == nil { difference = try await check.firstDifference() }
         } catch {
             throw ServiceError(error)
         }
@@ -61,16 +62,20 @@ struct BackupPlan: Sendable {
         }
     }
 
-    /// The parent must be the backup since which the bitmap counts, or go on it: then it is a later one of the same disk,
-    /// and what the bitmap doesn't mark was the same at that time.
+    /// The parent must be the backup since which the bitmap counts, or a later one of the same disk, as far as is known.
     ///
-    /// - Parameter origin: the backup since which the bitmap counts, where that is known.
-    private func check(_ parent: ParentChain, goesOn origin: BackupID?, for bitmap: String) throws(ServiceError) {
+    /// - Returns: how many of its layers are neither: what they hold must be what the disk holds where the bitmap doesn't
+    ///   mark it, unless the disk was rolled back since, with the bitmap and what it says.
+    private func strangers(in parent: ParentChain, for bitmap: SourceBitmap) throws(ServiceError) -> Int {
         try parent.disk.checkIdentities()
         let identities = parent.disk.layers.map(\.identity)
-        guard let origin, !identities.contains(nil) else { return }
-        let isKin = identities.contains { $0?.id == origin || $0?.parent?.id == origin }
-        if !isKin { throw Self.otherParent(parent, bitmap, "") }
+        guard let origin = bitmap.origin?.backup, identities[0] != nil else { return 0 }
+        let known = [origin] + bitmap.laterBackups
+        for (index, identity) in identities.enumerated() {
+            if let id = identity?.id, known.contains(id) { return index }
+            if let id = identity?.parent?.id, known.contains(id) { return index + 1 }
+        }
+        throw Self.otherParent(parent, bitmap.name, "")
     }
 
     private static func otherParent(_ parent: ParentChain, _ bitmap: String, _ reason: String) -> ServiceError {
@@ -78,7 +83,8 @@ struct BackupPlan: Sendable {
             .inconsistent,
             "\(parent.disk.layers[0].path) is not the backup from which bitmap '\(bitmap)' counts\(reason)",
             advice:
-                "-b names the backup that the bitmap was cleared for, or a later one; --sync=full starts a new chain")
+                "-b names the backup that the bitmap was cleared for, or one that is based on it; --sync=full starts a "
+                + "new chain; --trust-chain takes it as it is")
     }
 
     /// What the job reads: with a bitmap, a disk that has it.

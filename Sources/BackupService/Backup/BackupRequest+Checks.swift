@@ -44,6 +44,12 @@ extension BackupRequest {
         }
     }
 
+    /// Refuses to put a full backup, made in place of an increment, on top of what that was to go on.
+    func checkFallbackTarget() async throws(ServiceError) {
+        guard let parent, existingTarget != .refuse else { return }
+        try await ParentChain.check(parent, format: parentFormat, spares: target)
+    }
+
     private func checkWithoutBitmap() throws(ServiceError) {
         if sync.isIncrement { throw ServiceError(.usage, "--sync=\(sync.rawValue) needs --bitmap NAME") }
         let needingBitmap = [

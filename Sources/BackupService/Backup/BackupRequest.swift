@@ -92,6 +92,8 @@ public struct BackupRequest: Sendable {
     public var existingTarget = ExistingTarget.refuse
     /// Take the files of a chain for what they are named, whatever they say of themselves.
     public var trustsChain = false
+    /// Have the target say which backup it is: not for a disk that is made of one.
+    var isBackup = true
     /// Leave the unfinished target where a run fails.
     public var keepPartial = false
     public var copyRange = CopyRange.auto

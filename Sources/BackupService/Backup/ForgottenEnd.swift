@@ -25,20 +25,23 @@ struct ForgottenEnd {
     /// Where the increment must hold the source's zeroes, in order.
     func ranges() async throws(BlockError) -> [Range<UInt64>] {
         let end = min(source.length, parent.length)
-        let start = try await endOfContent(before: end)
+        // A write fills up a whole cluster of the disk's image, of which it marks a part.
+        let widened = try await widened()
+        let start = try await endOfContent(before: end, outside: widened)
         // Were it not read, each increment would hold such a cluster anew.
         let readEnd = min(start.alignedUp(to: Self.largestCluster) ?? end, end)
         var ranges: [Range<UInt64>] = []
         var probe = PairProbe(source, parent)
-        for area in cleanAreas(start..<end) {
+        for area in Self.cleanAreas(start..<end, of: recorded) {
             var position = area.lowerBound
             while position < area.upperBound {
                 let limit = position < readEnd ? min(area.upperBound, readEnd) : area.upperBound
                 let (length, content) = try await probe.next(at: position, end: limit)
                 let range = position..<position + length
                 position = range.upperBound
-                guard content == .zeroOverContent else { continue }
-                if range.lowerBound < readEnd, try await isZero(range) { continue }
+                // Behind the last content that isn't marked, what is stored fills up such a cluster.
+                guard content != .zeroInBoth else { continue }
+                if content == .zeroOverContent, range.lowerBound < readEnd, try await isZero(range) { continue }
                 if let last = ranges.last, last.upperBound == range.lowerBound {
                     ranges[ranges.count - 1] = last.lowerBound..<range.upperBound
                 } else {
@@ -49,14 +52,16 @@ struct ForgottenEnd {
         return ranges
     }
 
-    /// Where the last content ends that the bitmap doesn't mark; 0 where there is none.
-    private func endOfContent(before end: UInt64) async throws(BlockError) -> UInt64 {
+    /// Where the last content ends outside of what is marked; 0 where there is none.
+    private func endOfContent(
+        before end: UInt64, outside marked: DirtyBitmap
+    ) async throws(BlockError) -> UInt64 {
         var (end, step) = (end, Self.firstStep)
         while end > 0 {
             let start = end > step ? end - step : 0
             var found: UInt64?
             var probe = ZeroProbe(source)
-            for area in cleanAreas(start..<end) {
+            for area in Self.cleanAreas(start..<end, of: marked) {
                 var position = area.lowerBound
                 while position < area.upperBound {
                     let (length, isZero) = try await probe.next(at: position, end: area.upperBound)
@@ -71,11 +76,23 @@ struct ForgottenEnd {
         return 0
     }
 
-    /// The parts of a range that the bitmap doesn't mark, in order, found as they are asked for.
-    private func cleanAreas(_ range: Range<UInt64>) -> some Sequence<Range<UInt64>> {
+    /// What the bitmap marks, and the rest of each cluster of which it marks a part.
+    private func widened() async throws(BlockError) -> DirtyBitmap {
+        let clusterSize = try await source.clusterSize()
+        guard clusterSize > recorded.granularity,
+            var widened = try? DirtyBitmap(length: recorded.length, granularity: clusterSize)
+        else { return recorded }
+        widened.formUnion(recorded)
+        return widened
+    }
+
+    /// The parts of a range that a bitmap doesn't mark, in order, found as they are asked for.
+    private static func cleanAreas(
+        _ range: Range<UInt64>, of bitmap: DirtyBitmap
+    ) -> some Sequence<Range<UInt64>> {
         sequence(state: range.lowerBound) { (position: inout UInt64) -> Range<UInt64>? in
-            guard let start = recorded.nextClean(from: position, limit: range.upperBound) else { return nil }
-            position = recorded.nextDirty(from: start, limit: range.upperBound) ?? range.upperBound
+            guard let start = bitmap.nextClean(from: position, limit: range.upperBound) else { return nil }
+            position = bitmap.nextDirty(from: start, limit: range.upperBound) ?? range.upperBound
             return start..<position
         }
     }

@@ -56,6 +56,19 @@ struct ParentChain: Sendable {
         }
     }
 
+    /// Refuses a target that a parent is based on, which no increment will go on, but other backups do.
+    ///
+    /// The chain is only looked at, and what can't be opened is left to whoever restores it.
+    static func check(_ parent: String, format: ImageFormat?, spares target: String) async throws(ServiceError) {
+        guard let target = try? FileStatus(path: target), target.kind == .regular,
+            let disk = try? await DiskOpener(lock: nil).open(parent, format: format ?? .qcow2),
+            let file = disk.files.first(where: { $0.identity == target.identity })
+        else { return }
+        throw ServiceError(
+            .usage, "\(file.name) is part of the chain of \(parent): in its place, a full backup would take that away",
+            advice: "choose another target")
+    }
+
     private static func leadsToSource(_ path: String, by file: String) -> ServiceError {
         ServiceError(
             .usage, "the chain of \(path) leads to the source, by \(file): it would change with it",

@@ -37,7 +37,8 @@ extension SourceBitmap {
             origin.backingStamp != backingStamp
         {
             return .unusable(
-                reason: "the files behind \(image) have changed since \(subject) was cleared, which it does not tell",
+                reason: "the files behind \(image) have changed since \(subject) was cleared, which it does not tell "
+                    + "(--trust-chain takes them as they are)",
                 isMissing: false)
         }
         do throws(BlockError) {

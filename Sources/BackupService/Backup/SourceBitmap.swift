@@ -27,8 +27,11 @@ struct SourceBitmap: Sendable {
     let bits: DirtyBitmap
     /// Since which backup it counts; `nil` where that is not known.
     let origin: BitmapOrigin?
+    /// Backups that other bitmaps of the disk count from, made after that one.
+    let laterBackups: [BackupID]
     private let backingStamp: UInt64
-    private let isIncrement: Bool
+    /// Whether a backup in which nothing changed is noted as well.
+    private let alwaysSetsOrigin: Bool
     /// Why a full backup is to be made where an increment was asked for; `nil` where it need not.
     let fallback: String?
     private let ending: Ending
@@ -54,7 +57,7 @@ struct SourceBitmap: Sendable {
         self.name = name
         image = layer.path
         backingStamp = BackingStamp.of(disk)
-        isIncrement = request.sync.isIncrement
+        alwaysSetsOrigin = !request.sync.isIncrement || request.trustsChain
         let cleanBits = try await Self.cleanBits(request.granularity, for: disk)
         let bitmaps: PersistentBitmaps
         do throws(BlockError) {
@@ -66,7 +69,7 @@ struct SourceBitmap: Sendable {
                 throw failure
             }
             self.bitmaps = nil
-            origin = nil
+            (origin, laterBackups) = (nil, [])
             bits = cleanBits
             mode = .onSuccess
             ending = .failure(reason: failure.message)
@@ -76,6 +79,7 @@ struct SourceBitmap: Sendable {
         }
         self.bitmaps = bitmaps
         origin = bitmaps.origin(of: name)
+        laterBackups = bitmaps.originsSince(name)
         let found = try await Self.find(name, request, in: bitmaps, of: image, backingStamp: backingStamp)
         switch found {
         case .usable(let bits):
@@ -155,7 +159,7 @@ struct SourceBitmap: Sendable {
         guard let bitmaps, ending != .nothing else { return }
         var changes = changes(leaving: left)
         // Where nothing changed, an increment is as good to go on as its parent.
-        guard !changes.isEmpty || !isIncrement else { return }
+        guard !changes.isEmpty || alwaysSetsOrigin else { return }
         let origin = identity.map { BitmapOrigin(backup: $0.id, backingStamp: backingStamp) }
         changes.append(.setOrigin(name: name, origin))
         do throws(BlockError) {

@@ -12,6 +12,7 @@ extension BackupOperation {
         let chain = RestoredChain(request: request, warn: warn)
         var copy = request.copy
         copy.sync = .full
+        copy.isBackup = false
         copy.targetFormat = request.targetFormat ?? replaced.formatToWrite
         let existing = copy.existingTarget
         let targetOptions = copy.targetOptions

@@ -21,13 +21,17 @@ struct ReplacedChain {
         // That is refused in any case, and better told by what it is.
         guard !read.contains(where: { $0.identity == target.identity }) else { return }
         var image = path
+        // A layer that is no increment, as that of a running disk, may stand on the same base as the backup.
+        let isIncrement = await Self.header(of: path)?.identity?.parent != nil
         for _ in 0..<DiskOpener.longestChain {
-            guard let name = await Self.backingName(of: image) else { return }
+            guard let name = await Self.header(of: image)?.references.backingFileName else { return }
             let present = candidates(name, of: image).compactMap { candidate in
                 (try? FileStatus(path: candidate)).map { (path: candidate, status: $0) }
             }
             for (_, status) in present {
-                guard let file = read.first(where: { $0.identity == status.identity }) else { continue }
+                guard let file = read.first(where: { $0.identity == status.identity }),
+                    isIncrement || file === disk.layers[0].file
+                else { continue }
                 throw ServiceError(
                     .usage,
                     "\(path) is itself based on \(file.name), which is read: it would be lost, and with it all "
@@ -39,10 +43,9 @@ struct ReplacedChain {
         }
     }
 
-    private static func backingName(of path: String) async -> String? {
+    private static func header(of path: String) async -> Qcow2File? {
         do throws(BlockError) {
-            let file = try FileDevice(path: path, access: .readOnly, lock: nil)
-            return try await Qcow2File(file).references.backingFileName
+            return try await Qcow2File(FileDevice(path: path, access: .readOnly, lock: nil))
         } catch {
             return nil
         }

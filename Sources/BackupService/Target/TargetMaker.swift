@@ -16,8 +16,8 @@ struct TargetMaker {
     /// otherwise. `nil` for the usual layout.
     let layout: Qcow2Options?
     let warn: @Sendable (String) -> Void
-    /// Which backup the target is going to be.
-    let identity: BackupIdentity
+    /// Which backup the target is going to be; `nil` for a disk that is restored.
+    let identity: BackupIdentity?
 
     init(
         request: BackupRequest, source: OpenedDisk, sync: BackupRequest.Sync, parent: ParentChain? = nil,
@@ -29,10 +29,10 @@ struct TargetMaker {
         self.parent = parent
         self.layout = layout
         self.warn = warn
-        identity = BackupIdentity(
-            parent: parent.map {
-                BackupIdentity.Parent(id: $0.disk.layers[0].identity?.id, virtualSize: $0.disk.device.length)
-            })
+        let made = parent.map {
+            BackupIdentity.Parent(id: $0.disk.layers[0].identity?.id, virtualSize: $0.disk.device.length)
+        }
+        identity = request.isBackup ? BackupIdentity(parent: made) : nil
     }
 
     var copyRange: CopyRangePolicy {

@@ -60,6 +60,15 @@ public final class PersistentBitmaps: Sendable {
         }
     }
 
+    /// The backups that other bitmaps were set to count from after that bitmap was, in order.
+    public func originsSince(_ name: String) -> [BackupID] {
+        state.withLock { state in
+            Self.index(of: name, in: state.entries).map {
+                state.origins.backups(after: state.entries[$0].nameBytes)
+            } ?? []
+        }
+    }
+
     /// Loads the bits of a bitmap.
     ///
     /// - Throws: `BlockError.layer` with a `Qcow2Error`: there is no such bitmap, it has a defect, its table breaks the

@@ -169,6 +169,7 @@ public struct DiskOpener: Sendable {
         let file = try await open(dataPath, .dataFile(of: path))
         note(file, in: &chain)
         chain.dataFiles.append(file)
+        chain.layers[chain.layers.count - 1].dataFile = file
     }
 
     /// Where the backing file of an image is, and what format it has, by what the image records.

@@ -11,6 +11,8 @@ public struct OpenedDisk: Sendable {
         public let file: FileDevice
         /// Which backup it is; `nil` where it doesn't say.
         public internal(set) var identity: BackupIdentity?
+        /// Its external data file; `nil` where it has none.
+        public internal(set) var dataFile: FileDevice?
     }
 
     public let device: any BlockDevice

@@ -106,6 +106,8 @@ public struct Qcow2Options: Sendable, Equatable {
                 HeaderExtension(type: HeaderExtension.featureNameTable, data: FeatureNameTable.ours))
         }
         var cluster = HeaderCluster(header: header, extensions: extensions, backingFileName: backingFileName)
+        var identity = identity
+        identity?.parent?.nameStamp = BackupIdentity.stamp(of: backingFileName)
         cluster.identity = identity
         _ = try cluster.fitted()
         return cluster

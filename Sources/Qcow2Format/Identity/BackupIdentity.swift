@@ -14,6 +14,8 @@ public struct BackupIdentity: Sendable, Equatable {
         public var id: BackupID?
         /// In bytes.
         public var virtualSize: UInt64
+        /// Stands for the backing file's name that was recorded then: an image with another one was put on another file.
+        var nameStamp: UInt64 = 0
 
         public init(id: BackupID?, virtualSize: UInt64) {
             self.id = id
@@ -33,7 +35,12 @@ public struct BackupIdentity: Sendable, Equatable {
     /// The version of the layout below. A reader that finds another one knows nothing.
     private static let version: UInt32 = 1
     private static let hasParent: UInt32 = 1
-    private static let dataLength = 48
+    private static let dataLength = 56
+
+    /// FNV-1a of a name: nobody is to be kept from forging it.
+    static func stamp(of name: String?) -> UInt64 {
+        (name ?? "").utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01b3 }
+    }
 
     /// `nil` for data that say nothing that we know of.
     init?(decoding data: [UInt8]) {
@@ -48,6 +55,7 @@ public struct BackupIdentity: Sendable, Equatable {
             parent = Parent(
                 id: try BackupID(decoding: bytes, at: 8 + BackupID.encodedLength),
                 virtualSize: try bytes.bigEndian(at: 8 + 2 * BackupID.encodedLength))
+            parent?.nameStamp = try bytes.bigEndian(at: 16 + 2 * BackupID.encodedLength)
         } catch {
             return nil
         }
@@ -60,6 +68,7 @@ public struct BackupIdentity: Sendable, Equatable {
         BackupID.append(id, to: &data)  // 8
         BackupID.append(parent?.id, to: &data)  // 24
         data.appendBigEndian(parent?.virtualSize ?? 0)  // 40
+        data.appendBigEndian(parent?.nameStamp ?? 0)  // 48
         return HeaderExtension(type: HeaderExtension.backupIdentity, data: data)
     }
 }

@@ -42,12 +42,18 @@ struct BitmapOrigins: Sendable, Equatable {
         }
     }
 
-    var isEmpty: Bool { entries.isEmpty }
+    /// The backups that bitmaps were set to count from after the one of that name was.
+    func backups(after name: [UInt8]) -> [BackupID] {
+        guard let index = entries.firstIndex(where: { $0.name == name }) else { return [] }
+        return entries[(index + 1)...].map(\.origin.backup)
+    }
 
     init() {}
 
     /// What is not understood is not known.
     init(decoding data: [UInt8]) {
+        // No more than is ever written: a header may be of any length.
+        let data = Array(data.prefix(Self.maximumLength))
         let bytes = data.span.bytes
         guard let version: UInt32 = try? bytes.bigEndian(at: 0), version == Self.version else { return }
         var offset = 8

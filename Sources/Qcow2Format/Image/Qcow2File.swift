@@ -13,7 +13,12 @@ public struct Qcow2File: Sendable {
     public var path: String { file.name }
     public var compressionType: CompressionType { layout.compressionType }
     /// Which backup the image is; `nil` where it doesn't say.
-    public var identity: BackupIdentity? { header.identity }
+    public var identity: BackupIdentity? {
+        guard var identity = header.identity else { return nil }
+        // After a rebase, what it was made on is not what it is on.
+        if identity.parent?.nameStamp != BackupIdentity.stamp(of: header.backingFileName) { identity.parent = nil }
+        return identity
+    }
     /// Where the external data file is; `nil` for an image without one, or one that does not name it.
     public var dataFilePath: String? {
         references.dataFileName.map { ImagePath.resolve($0, relativeTo: path) }

@@ -141,7 +141,7 @@ struct BitmapCommandTests {
         if fixture.name.hasSuffix("truncated") {
             // What counts as free must not be given back.
             let result = try await run(["remove", image.string, "nightly"], expecting: 1)
-            #expect(result.standardError.contains("refcount") && result.standardError.contains("qemu-img check"))
+            #expect(result.standardError.contains("refcount") && result.standardError.contains("qcowbackup check"))
             return
         }
         // A bitmap whose bits are lost can be removed.

@@ -95,6 +95,7 @@ struct BitmapInteropTests {
             try await bitmaps.close()
             #expect(bitmaps.warnings.isEmpty)
         }
+        try await Peers.waitUntilUnlocked(image)
         try await Peers.expectClean(image, about: "\(one)")
         let before = try await BitmapState(try await open(image))
         #expect(before == (try await BitmapPeers.state(of: image)))

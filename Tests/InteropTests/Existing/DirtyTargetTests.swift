@@ -18,8 +18,9 @@ struct DirtyTargetTests {
 
         let refused = try await Program.qcowbackup.run(["-n", source.string, target.string])
         #expect(refused.exitCode == 1, "\(refused)")
-        let advice = try #require(refused.standardError.firstMatch(of: /\((qemu-img check [^)]*)\)/)).1
-        _ = try await Program.qemuIMG.run(advice.split(separator: " ").dropFirst().map(String.init) + [target.string])
+        let advice = try #require(refused.standardError.firstMatch(of: /\((qcowbackup check [^)]*)\)/)).1
+        try await Program.qcowbackup.runSuccessfully(
+            advice.split(separator: " ").dropFirst().map(String.init) + [target.string])
         try await Peers.backUp(source, to: target, ["-n"])
         try await Peers.expectClean(target)
         try await Peers.expectEqual(source.string, "raw", target.string)

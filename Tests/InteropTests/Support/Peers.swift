@@ -18,6 +18,14 @@ enum Peers {
         #expect(result.standardError.isEmpty && result.standardOutput.isEmpty, "\(arguments): \(result)")
     }
 
+    /// Waits until a lock is gone that this process has given up: a program that another test is about to start shares it
+    /// for a moment.
+    static func waitUntilUnlocked(_ image: FilePath) async throws {
+        while try await Program.qemuIMG.run(["info", "-f", "qcow2", image.string]).standardError.contains("lock") {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
     /// Expects neither errors nor leaks.
     static func expectClean(
         _ image: FilePath, about comment: @autoclosure () -> Comment? = nil,
