@@ -126,6 +126,27 @@ import Testing
         await #expect(throws: JobError.self) { try await run.value }
     }
 
+    /// A limit is for what is moved: a disk that is mostly hole takes no time for the hole.
+    @Test func zeroesAreFree() async throws {
+        let workers = WorkerThreads(count: 2)
+        defer { workers.stop() }
+        let clock = ManualClock()
+        let source = SparseDisk(length: 1 << 40, data: [1 << 30..<(1 << 30) + 65536, 1 << 39..<(1 << 39) + 65536])
+        var configuration = BackupJob.Configuration(maxWorkers: 1)
+        configuration.speed = 65536
+        let job = try await BackupJob(
+            source: source, target: SparseDisk(length: 1 << 40), configuration: configuration, clock: clock)
+        let run = Task { try await job.run(on: workers) }
+        await until { clock.deadlines.count == 1 }
+        #expect(job.progress.counters.zero >= 1 << 30 && job.progress.counters.read == 65536)
+        clock.advance(to: clock.deadlines[0])
+        // What comes behind the second cluster need not wait for the time that it is worth.
+        await until { job.state == .null || !clock.deadlines.isEmpty }
+        _ = clock.advanceToNext()
+        try await run.value
+        #expect(job.progress.counters.read == 2 * 65536 && clock.now < .seconds(3))
+    }
+
     /// A worker that sleeps for the speed's sake does not keep the job from standing still where another failed.
     @Test func failureWakesTheSleeper() async throws {
         let workers = WorkerThreads(count: 2)

@@ -134,7 +134,7 @@ final class BlockCopy: Sendable {
     /// - Parameters:
     ///   - buffer: at least one cluster; the range goes through it in pieces where it is shorter.
     ///   - holdsOthers: whether `take` answers `nil` after a failure until `release`.
-    /// - Returns: what was copied, in bytes.
+    /// - Returns: what was moved, in bytes: read, or offloaded. Zeroes that the source knows of cost neither.
     @discardableResult
     func copy(
         _ request: consuming CopyRequest, through buffer: inout AlignedBuffer, holdsOthers: Bool = true
@@ -183,7 +183,7 @@ final class BlockCopy: Sendable {
             throw error
         }
         finish(request, doneTo: position, counters, holdsOthers)
-        return position - request.range.lowerBound
+        return counters.read + counters.offloaded
     }
 
     func finish(

@@ -64,8 +64,8 @@ extension BackupJob {
                 return
             }
             do {
-                let copied = try await copy.copy(request, through: &buffer)
-                if bounds.isLimited { lifecycle.charge(copied, insteadOf: bounds.charge) }
+                let moved = try await copy.copy(request, through: &buffer)
+                if bounds.isLimited { lifecycle.charge(moved, insteadOf: bounds.charge) }
             } catch {
                 lifecycle.charge(0, insteadOf: bounds.charge)
                 failure.withLock { if $0 == nil { $0 = error } }

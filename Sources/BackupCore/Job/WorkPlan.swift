@@ -45,7 +45,7 @@ struct WorkPlan {
     /// What a worker may take at a time.
     struct Bounds {
         let limit: UInt64
-        /// How long it may become over zeroes.
+        /// How long it may become over zeroes, which are not charged.
         let growth: UInt64
         let isLimited: Bool
 
@@ -60,6 +60,6 @@ struct WorkPlan {
     func bounds(speed: UInt64) -> Bounds {
         guard speed > 0 else { return Bounds(limit: chunk, growth: growth, isLimited: false) }
         let quota = RateLimit(speed: speed).quota.alignedDown(to: clusterSize)
-        return Bounds(limit: max(clusterSize, min(chunk, quota)), growth: 0, isLimited: true)
+        return Bounds(limit: max(clusterSize, min(chunk, quota)), growth: growth, isLimited: true)
     }
 }
