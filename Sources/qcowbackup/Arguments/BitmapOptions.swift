@@ -22,7 +22,7 @@ struct BitmapOptions: ParsableArguments {
     var output = OutputOptions.Output.human
 
     func validate() throws {
-        if image.isEmpty { throw ValidationError("IMAGE is empty") }
+        try LocationCheck.check(image, named: "IMAGE")
         if format != .qcow2 { throw ValidationError("-f \(format.rawValue): only qcow2 images have bitmaps") }
     }
 }

@@ -56,7 +56,7 @@ struct CheckCommand: ProgramCommand {
     var output = OutputOptions.Output.human
 
     func validate() throws {
-        if image.isEmpty { throw ValidationError("IMAGE is empty") }
+        try LocationCheck.check(image, named: "IMAGE")
         if repair != nil, forceShare { throw ValidationError("-U is for reading: an image in use can't be repaired") }
     }
 

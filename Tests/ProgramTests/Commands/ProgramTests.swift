@@ -110,6 +110,13 @@ import Testing
         ("restore '' b", "BACKUP is empty"),
         ("restore a ''", "TARGET is empty"),
         ("restore nbd://host/x b", "BACKUP: nbd:... is not available in this version"),
+        ("bitmap list ''", "IMAGE is empty"),
+        ("bitmap add nbd://host/x b0", "IMAGE: nbd:... is not available in this version"),
+        ("bitmap merge a b0 b1 -b ''", "-b is empty"),
+        ("bitmap merge a b0 b1 -b json:{}", "-b: json:... is not available in this version"),
+        ("info nbd://host/x", "IMAGE: nbd:... is not available in this version"),
+        ("map ''", "IMAGE is empty"),
+        ("compare a nbd://host/x", "B: nbd:... is not available in this version"),
         ("restore --chain '' a b", "--chain takes the name of a folder"),
         ("restore -n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
         ("restore --sync=top a b", "Unknown option '--sync'"),
@@ -133,7 +140,11 @@ import Testing
         #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
 
         var words = Self.words(line)
-        words.insert("--output=json", at: ["backup", "restore"].contains(words.first) ? 1 : 0)
+        if ["bitmap", "info", "map", "compare"].contains(words.first) {
+            words.append("--output=json")
+        } else {
+            words.insert("--output=json", at: ["backup", "restore"].contains(words.first) ? 1 : 0)
+        }
         let asJSON = try await Self.run(words)
         #expect(asJSON.status == 2)
         #expect(asJSON.output == "")
@@ -141,6 +152,18 @@ import Testing
         #expect(
             asJSON.errors
                 == #"{"advice":"see qcowbackup --help","code":"usage","message":"\#(escaped)","type":"error"}"# + "\n")
+    }
+
+    /// There, 2 would say that the image is corrupt.
+    @Test(arguments: [
+        ("check ''", "IMAGE is empty"),
+        ("check nbd://host/x", "IMAGE: nbd:... is not available in this version"),
+        ("check -r all -U a", "-U is for reading: an image in use can't be repaired"),
+    ])
+    func usageErrorsOfCheck(line: String, message: String) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == 1)
+        #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
     }
 
     @Test(arguments: [

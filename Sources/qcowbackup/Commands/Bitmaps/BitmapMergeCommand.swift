@@ -32,7 +32,7 @@ struct BitmapMergeCommand: BitmapActionCommand {
         if sourceFormat != .qcow2 {
             throw ValidationError("-F \(sourceFormat.rawValue): only qcow2 images have bitmaps")
         }
-        if sourceImage == "" { throw ValidationError("-b takes an image") }
+        if let sourceImage { try LocationCheck.check(sourceImage, named: "-b") }
     }
 
     var request: BitmapRequest {

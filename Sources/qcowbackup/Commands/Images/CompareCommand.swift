@@ -64,8 +64,8 @@ struct CompareCommand: ProgramCommand {
     var output = OutputOptions.Output.human
 
     func validate() throws {
-        try ImageOptions.check(first, named: "A")
-        try ImageOptions.check(second, named: "B")
+        try LocationCheck.check(first, named: "A")
+        try LocationCheck.check(second, named: "B")
     }
 
     var request: CompareRequest {
