@@ -11,7 +11,8 @@ enum Program {
         let environment = ProgramEnvironment(abandon: { status in _exit(status.code) })
         let arguments = Array(CommandLine.arguments.dropFirst())
         if let position = positionOfNoText() {
-            exit(refuse(arguments[position - 1], at: position, arguments, in: environment.console).code)
+            let messages = Messages(console: environment.console, printsJSON: wantsJSON(arguments))
+            exit(refuse(arguments[position - 1], at: position, messages).code)
         }
         exit(run(arguments, in: environment).code)
     }
@@ -24,13 +25,11 @@ enum Program {
     }
 
     /// Such an argument was changed on its way into a string, so that a file name in it would name another file.
-    private static func refuse(
-        _ argument: String, at position: Int, _ arguments: [String], in console: Console
-    ) -> ProgramStatus {
-        let failure = ServiceError(
-            .usage, "argument \(position) is not UTF-8: \(argument)",
-            advice: "rename the file, or reach it by way of a link with another name")
-        console.writeError((wantsJSON(arguments) ? JSONLine.error(failure) : ErrorText.error(failure)) + "\n")
+    private static func refuse(_ argument: String, at position: Int, _ messages: Messages) -> ProgramStatus {
+        messages.printError(
+            ServiceError(
+                .usage, "argument \(position) is not UTF-8: \(argument)",
+                advice: "rename the file, or reach it by way of a link with another name"))
         return .usage
     }
 
@@ -80,8 +79,8 @@ enum Program {
             let isWritten = console.writeOutput(HelpText.text(for: error, of: root, columns: console.columns) + "\n")
             return isWritten ? .success : .failed
         }
-        let failure = ServiceError(.usage, root.message(for: error), advice: "see qcowbackup --help")
-        console.writeError((wantsJSON(arguments) ? JSONLine.error(failure) : ErrorText.error(failure)) + "\n")
+        Messages(console: console, printsJSON: wantsJSON(arguments)).printError(
+            ServiceError(.usage, root.message(for: error), advice: "see qcowbackup --help"))
         // There, 2 says that an image is corrupt.
         return arguments.first == CheckCommand.configuration.commandName ? .failed : .usage
     }

@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import BackupService
-import BlockIO
 import Qcow2Format
 
 /// `qcowbackup check [options] IMAGE`
@@ -72,9 +71,8 @@ struct CheckCommand: ProgramCommand {
     func run(in environment: ProgramEnvironment) -> ProgramStatus {
         let console = environment.console
         let printsJSON = output == .json
-        let operation = CheckOperation(request) { line in
-            console.writeError((printsJSON ? JSONLine.warning(line) : ErrorText.warning(line)) + "\n")
-        } announce: { line in
+        let messages = Messages(console: console, printsJSON: printsJSON)
+        let operation = CheckOperation(request, warn: messages.printWarning) { line in
             console.writeError((printsJSON ? JSONLine.repair(line) : "Repairing: \(printable(line))") + "\n")
         }
         let result = waiting { () async -> Result<CheckResult, ServiceError> in
@@ -94,7 +92,7 @@ struct CheckCommand: ProgramCommand {
                 : quiet || console.writeOutput(text.summary)
             return isWritten ? ProgramStatus(result.report) : .failed
         case .failure(let error):
-            console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+            messages.printError(error)
             return error.code == .unsupported ? .unsupportedFormat : .failed
         }
     }

@@ -27,6 +27,7 @@ extension CopyingCommand {
     func run(in environment: ProgramEnvironment) -> ProgramStatus {
         let console = environment.console
         let printsJSON = output.output == .json
+        let messages = Messages(console: console, printsJSON: printsJSON)
         let run: CopyingRun
         do {
             run = try copyingRun(in: environment)
@@ -37,7 +38,7 @@ extension CopyingCommand {
             // Before anything is shown or done; the advice is better than the parser's.
             try run.check()
         } catch {
-            console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+            messages.printError(error)
             return ProgramStatus(error.code)
         }
 
@@ -51,28 +52,27 @@ extension CopyingCommand {
 
         switch outcome.result {
         case .success(let summary):
-            report(summary, isCompressed: run.isCompressed, on: console)
+            report(summary, isCompressed: run.isCompressed, messages)
             if let error = summary.bitmapFailure {
-                console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+                messages.printError(error)
             }
             return ProgramStatus(summary, isStrict: run.isStrict)
         case .failure(let error):
-            console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+            messages.printError(error)
             return ProgramStatus(error.code, signal: outcome.signal)
         }
     }
 
-    private func report(_ summary: BackupSummary, isCompressed: Bool, on console: Console) {
-        if output.output == .json {
+    private func report(_ summary: BackupSummary, isCompressed: Bool, _ messages: Messages) {
+        let console = messages.console
+        if messages.printsJSON {
             if !console.writeOutput(JSONLine.summary(summary, isCompressed: isCompressed) + "\n") {
-                let warning = "everything is complete, but the summary could not be written to standard output"
-                console.writeError(JSONLine.warning(warning) + "\n")
+                messages.printWarning(
+                    "everything is complete, but the summary could not be written to standard output")
             }
             return
         }
-        for line in UnreadableText(summary.unreadable).lines {
-            console.writeError(ErrorText.warning(line) + "\n")
-        }
+        UnreadableText(summary.unreadable).lines.forEach(messages.printWarning)
         if !output.quiet {
             console.writeError(SummaryText(summary: summary, isCompressed: isCompressed).description + "\n")
         }

@@ -25,9 +25,12 @@ struct Messages: Sendable {
             defer { lines = [] }
             return lines
         }
-        for line in lines {
-            console.writeError((printsJSON ? JSONLine.warning(line) : ErrorText.warning(line)) + "\n")
-        }
+        lines.forEach(printWarning)
+    }
+
+    /// Prints a warning at once, for commands of which nothing else prints meanwhile.
+    func printWarning(_ line: String) {
+        console.writeError((printsJSON ? JSONLine.warning(line) : ErrorText.warning(line)) + "\n")
     }
 
     func printError(_ error: ServiceError) {

@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import BackupService
-import BlockIO
 
 /// `qcowbackup bitmap list|add|remove|clear|enable|disable|merge ...`
 struct BitmapCommand: ParsableCommand {
@@ -44,8 +43,8 @@ extension BitmapActionCommand {
     func run(in environment: ProgramEnvironment) -> ProgramStatus {
         let console = environment.console
         let printsJSON = options.output == .json
-        let warnings = Locked<[String]>([])
-        let operation = BitmapOperation(request) { line in warnings.withLock { $0.append(line) } }
+        let messages = Messages(console: console, printsJSON: printsJSON)
+        let operation = BitmapOperation(request, warn: messages.warn)
         let result = waiting { () async -> Result<BitmapReport, ServiceError> in
             do throws(ServiceError) {
                 return .success(try await operation.run())
@@ -53,15 +52,13 @@ extension BitmapActionCommand {
                 return .failure(error)
             }
         }
-        for line in warnings.withLock({ $0 }) {
-            console.writeError((printsJSON ? JSONLine.warning(line) : ErrorText.warning(line)) + "\n")
-        }
+        messages.printWarnings()
         switch result {
         case .success(let report):
             let isWritten = console.writeOutput(printsJSON ? JSONLine.bitmaps(report) + "\n" : text(for: report))
             return isWritten ? .success : .failed
         case .failure(let error):
-            console.writeError((printsJSON ? JSONLine.error(error) : ErrorText.error(error)) + "\n")
+            messages.printError(error)
             return ProgramStatus(error.code)
         }
     }
