@@ -20,16 +20,7 @@ public struct BitmapOperation: Sendable {
     /// - Returns: the bitmaps as they are then.
     /// - Throws: `ServiceError`; the bitmaps are then as they were, unless the message says otherwise.
     public func run() async throws(ServiceError) -> BitmapReport {
-        let workers = WorkerThreads(count: 1)
-        defer { workers.stop() }
-        let result = await withTaskExecutorPreference(workers) { () async -> Result<BitmapReport, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await perform())
-            } catch {
-                return .failure(error)
-            }
-        }
-        return try result.get()
+        try await Inspection.run { () async throws(ServiceError) in try await perform() }
     }
 
     private func perform() async throws(ServiceError) -> BitmapReport {

@@ -25,23 +25,14 @@ public struct CheckOperation: Sendable {
     ///
     /// - Throws: `ServiceError`; `.unsupported` for formats that have no structure to check.
     public func run() async throws(ServiceError) -> CheckResult {
-        let workers = WorkerThreads(count: 1)
-        defer { workers.stop() }
-        let result = await withTaskExecutorPreference(workers) { () async -> Result<CheckResult, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await perform())
-            } catch {
-                return .failure(error)
-            }
-        }
-        return try result.get()
+        try await Inspection.run { () async throws(ServiceError) in try await perform() }
     }
 
     private func perform() async throws(ServiceError) -> CheckResult {
         let file = try open()
         let format = try await format(of: file)
-        guard format == .qcow2 else { throw try await refusal(of: file) }
-        if let reason = try await unfinished(file) { throw ServiceError(.corrupt, reason, advice: Self.backUpAgain) }
+        guard format == .qcow2 else { throw refusal(of: file) }
+        if let reason = unfinished(file) { throw ServiceError(.corrupt, reason, advice: Self.backUpAgain) }
         var result = CheckResult(image: request.image, format: .qcow2, report: CheckReport())
         do throws(BlockError) {
             let check = Qcow2Check(file)
@@ -87,24 +78,13 @@ public struct CheckOperation: Sendable {
     // MARK: Unfinished backups
 
     private static let backUpAgain = "it is no backup: make another one"
-    /// A backup's first bytes are written last.
-    private static let headLength = 512
-    private static let partialSuffix = ".partial"
 
-    private func isHeadBlank(_ file: FileDevice) async throws(ServiceError) -> Bool {
-        guard file.length >= UInt64(Self.headLength) else { return false }
-        do throws(BlockError) {
-            let head = try await file.contents(at: 0, count: Self.headLength)
-            return head.allSatisfy { $0 == 0 }
-        } catch {
-            throw ServiceError(error)
-        }
-    }
+    private func isHeadBlank(_ file: FileDevice) -> Bool { file.isBlank(upTo: Inspection.sectorLength) }
 
     /// Why an image that is to be of format qcow2 is none; `nil` where it may be one.
-    private func unfinished(_ file: FileDevice) async throws(ServiceError) -> String? {
-        guard try await isHeadBlank(file) else {
-            if request.image.hasSuffix(Self.partialSuffix) {
+    private func unfinished(_ file: FileDevice) -> String? {
+        guard isHeadBlank(file) else {
+            if Inspection.isPartial(request.image) {
                 warn("\(request.image) has the name of a backup that was not finished")
             }
             return nil
@@ -112,15 +92,14 @@ public struct CheckOperation: Sendable {
         return "\(request.image) is an unfinished backup: its first bytes, which are written last, are blank"
     }
 
-    private func refusal(of file: FileDevice) async throws(ServiceError) -> ServiceError {
-        let isBlank = try await isHeadBlank(file)
-        if request.format == nil, request.image.hasSuffix(Self.partialSuffix) {
+    private func refusal(of file: FileDevice) -> ServiceError {
+        if request.format == nil, Inspection.isPartial(request.image) {
             return ServiceError(
                 .corrupt, "\(request.image) is an unfinished backup: it still has its temporary name",
                 advice: Self.backUpAgain)
         }
         let hint =
-            isBlank
+            isHeadBlank(file)
             ? "; its first bytes are blank: if this was to be a qcow2 backup, it was never finished" : ""
         return ServiceError(.unsupported, "\(request.image): raw images have no structure to check\(hint)")
     }

@@ -8,7 +8,8 @@ import Qcow2Format
 enum Inspection {
     /// Bytes at an image's start that our backups hold back until everything else is on stable storage.
     static let headLength: UInt64 = 65536
-    private static let sectorLength: UInt64 = 512
+    /// Bytes of a backup that are written last of all.
+    static let sectorLength: UInt64 = 512
     /// What the name of a backup ends with until it is complete.
     private static let partialSuffix = ".partial"
 
