@@ -99,7 +99,7 @@ extension Qcow2Error.Problem: CustomStringConvertible {
         case .incompatibleFeatures(let names):
             "the image uses features that are not supported: \(names.joined(separator: ", "))"
         case .headerExtension(let type, let rule):
-            "header extension 0x\(String(type, radix: 16)): \(rule)"
+            "header extension \(hex(type)): \(rule)"
         case .notAligned(let structure, let offset):
             "the \(structure.rawValue) at offset \(offset) is not aligned to a cluster"
         case .pastEnd(let structure, let offset, let fileLength):
@@ -107,11 +107,11 @@ extension Qcow2Error.Problem: CustomStringConvertible {
         case .overlaps(let structure, let offset):
             "the \(structure.rawValue) at offset \(offset) overlaps other metadata"
         case .l1ReservedBits(let index, let entry):
-            "L1 table: entry \(index) (0x\(String(entry, radix: 16))) has reserved bits set"
+            "L1 table: entry \(index) (\(hex(entry))) has reserved bits set"
         case .l2ReservedBits(let guest, let entry):
-            "L2 table: the entry of guest offset \(guest.bytes) (0x\(String(entry, radix: 16))) has reserved bits set"
+            "L2 table: the entry of guest offset \(guest.bytes) (\(hex(entry))) has reserved bits set"
         case .subclusters(let guest, let bitmap):
-            "L2 table: the subcluster bitmap of guest offset \(guest.bytes) (0x\(String(bitmap, radix: 16))) is invalid"
+            "L2 table: the subcluster bitmap of guest offset \(guest.bytes) (\(hex(bitmap))) is invalid"
         case .cluster(let structure, let guest, let offset, let rule):
             "the \(structure.rawValue) of guest offset \(guest.bytes) at offset \(offset) \(rule)"
         case .compressedCluster(let guest, let error):

@@ -34,7 +34,7 @@ struct ParentChain: Sendable {
 
     /// Looks at the file before it is opened: the source's own lock would only say that it is in use.
     private static func check(_ path: String, against source: OpenedDisk) throws(ServiceError) {
-        guard !path.hasSuffix(".partial") else {
+        guard !Inspection.isPartial(path) else {
             throw ServiceError(
                 .corrupt, "\(path) is an unfinished backup", advice: "name the last one that was completed")
         }

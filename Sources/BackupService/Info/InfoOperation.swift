@@ -11,9 +11,6 @@ public struct InfoOperation: Sendable {
     private let request: InfoRequest
     private let warn: @Sendable (String) -> Void
 
-    /// Images in a chain, at most.
-    private static let chainDepth = 256
-
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
     public init(_ request: InfoRequest, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
@@ -33,8 +30,8 @@ public struct InfoOperation: Sendable {
         while true {
             let file = try open(path)
             guard seen.insert(file.identity).inserted else { throw ServiceError(ChainError.loop(path: path)) }
-            guard report.images.count < Self.chainDepth else {
-                throw ServiceError(ChainError.tooDeep(limit: Self.chainDepth))
+            guard report.images.count < DiskOpener.longestChain else {
+                throw ServiceError(ChainError.tooDeep(limit: DiskOpener.longestChain))
             }
             let actual: ImageFormat
             if let format { actual = format } else { actual = try await recognise(file) }

@@ -7,13 +7,12 @@ import Qcow2Format
 /// What the operations have in common that only look at images.
 enum Inspection {
     /// Bytes at an image's start that our backups hold back until everything else is on stable storage.
-    static let headLength: UInt64 = 65536
+    static let headLength = UInt64(HeadLastDevice.defaultHeadLength)
     /// Bytes of a backup that are written last of all.
-    static let sectorLength: UInt64 = 512
-    /// What the name of a backup ends with until it is complete.
-    private static let partialSuffix = ".partial"
+    static let sectorLength = HeadLastDevice.sectorLength
 
-    static func isPartial(_ path: String) -> Bool { path.hasSuffix(partialSuffix) }
+    /// Whether a file has the name that a backup has until it is complete.
+    static func isPartial(_ path: String) -> Bool { path.hasSuffix(FilePlace.partialSuffix) }
 
     /// Runs work on threads of its own, on which it may block.
     static func run<Value: Sendable>(

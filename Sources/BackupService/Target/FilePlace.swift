@@ -17,7 +17,10 @@ struct FilePlace: Sendable {
 
     private var replaces: Bool { replaced != nil }
 
-    var partialPath: String { path + ".partial" }
+    /// What the name ends with under which a file is written.
+    static let partialSuffix = ".partial"
+
+    var partialPath: String { path + Self.partialSuffix }
 
     private var folder: String {
         let folder = FilePath(path).removingLastComponent().string

@@ -15,10 +15,12 @@ public final class HeadLastDevice: StorageDevice {
     private let headLength: UInt64
 
     /// Bytes that storage of any kind writes whole or not at all.
-    private static let sectorLength: UInt64 = 512
+    public static let sectorLength: UInt64 = 512
+    /// Bytes that are held back where nothing else is said.
+    public static let defaultHeadLength = 65536
 
     /// - Parameter headLength: length in bytes of what is held back.
-    public init(_ storage: any StorageDevice, headLength: Int = 65536) {
+    public init(_ storage: any StorageDevice, headLength: Int = defaultHeadLength) {
         self.storage = storage
         self.headLength = UInt64(headLength)
         head = Locked([UInt8](repeating: 0, count: headLength))

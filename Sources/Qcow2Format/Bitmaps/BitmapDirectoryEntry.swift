@@ -78,7 +78,7 @@ struct BitmapDirectoryEntry: Sendable, Equatable {
         guard type == Self.dirtyTracking else { throw broken("its type is \(type); only 1 is known") }
         let unknown = flags.subtracting(.known)
         guard unknown.isEmpty else {
-            throw broken("its flags 0x\(String(flags.rawValue, radix: 16)) have reserved bits set")
+            throw broken("its flags \(hex(flags.rawValue)) have reserved bits set")
         }
         guard Qcow2Limits.bitmapGranularityBits.contains(granularityBits) else {
             throw broken(

@@ -65,7 +65,7 @@ struct BitmapReader: Sendable {
     private static func describe(
         _ defect: BitmapTableEntry.Defect, value: UInt64, index: Int, fileLength: UInt64
     ) -> String {
-        let entry = "entry \(index) of its table (0x\(String(value, radix: 16)))"
+        let entry = "entry \(index) of its table (\(hex(value)))"
         return switch defect {
         case .reservedBits: "\(entry) has reserved bits set"
         case .notAligned: "\(entry) is not aligned to a cluster"

@@ -10,10 +10,6 @@ struct EntryMender {
     let layout: ImageLayout
     let fileLength: UInt64
 
-    private static let l1ReservedMask: UInt64 = 0x7f00_0000_0000_01ff
-    private static let l2ReservedMask: UInt64 = 0x3f00_0000_0000_01fe
-    private static let copiedFlag: UInt64 = 1 << 63
-
     private func isPastEnd(_ offset: UInt64, _ length: UInt64) -> Bool {
         L2Scanner.isPastEnd(
             offset: offset, length: length, fileLength: fileLength, clusterLength: layout.geometry.clusterLength)
@@ -24,20 +20,20 @@ struct EntryMender {
         guard let offset = entry.l2TableOffset?.bytes, offset.isAligned(to: layout.geometry.clusterLength),
             !isPastEnd(offset, layout.geometry.clusterLength), !isTaken(offset)
         else { return L1Entry(rawValue: 0) }
-        return L1Entry(rawValue: entry.rawValue & ~Self.l1ReservedMask)
+        return L1Entry(rawValue: entry.rawValue & ~L1Entry.reservedMask)
     }
 
     func mended(_ entry: L2Entry, _ bitmap: SubclusterBitmap) -> (L2Entry, SubclusterBitmap) {
         let geometry = layout.geometry
         if entry.isCompressed {
-            let plain = L2Entry(rawValue: entry.rawValue & ~Self.copiedFlag)
+            let plain = L2Entry(rawValue: entry.rawValue & ~L2Entry.copiedFlag)
             let descriptor = CompressedClusterDescriptor(plain, clusterBits: geometry.clusterBits)
             guard !layout.hasExternalDataFile, !isPastEnd(descriptor.offset.bytes, descriptor.length) else {
                 return zero(SubclusterBitmap(rawValue: SubclusterBitmap.allAllocated.rawValue))
             }
             return (plain, SubclusterBitmap())
         }
-        let plain = L2Entry(rawValue: entry.rawValue & ~Self.l2ReservedMask)
+        let plain = L2Entry(rawValue: entry.rawValue & ~L2Entry.reservedMask)
         let offset = plain.hostOffset.bytes
         // A subcluster that is zero and allocated at once is zero.
         let mask = bitmap.rawValue >> 32
@@ -45,7 +41,7 @@ struct EntryMender {
         if offset == 0 {
             if layout.hasExternalDataFile, plain.isCopied { return (plain, subclusters) }
             if geometry.hasSubclusters { return zero(subclusters) }
-            return (L2Entry(rawValue: plain.rawValue & ~Self.copiedFlag), subclusters)
+            return (L2Entry(rawValue: plain.rawValue & ~L2Entry.copiedFlag), subclusters)
         }
         let isNowhere = !layout.hasExternalDataFile && isPastEnd(offset, geometry.clusterLength)
         guard offset.isAligned(to: geometry.clusterLength), !isNowhere else { return zero(subclusters) }

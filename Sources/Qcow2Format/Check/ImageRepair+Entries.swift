@@ -67,7 +67,8 @@ extension ImageRepair {
     ///
     /// - Parameter clears: whether flags that should not be there go.
     func setCopiedFlags(_ run: CheckRun, clears: Bool = true) async throws(BlockError) {
-        let flag: UInt64 = 1 << 63
+        // L1 entries have it in the same place.
+        let flag = L2Entry.copiedFlag
         // What is left of a word.
         let mask = clears ? ~flag : .max
         let bits = run.clusterBits
@@ -139,7 +140,7 @@ extension ImageRepair {
     private func writeChanges(
         from old: [UInt64], to new: [UInt64], at offset: UInt64
     ) async throws(BlockError) -> Int {
-        let perSector = 64
+        let perSector = HeaderSectors.sectorLength / 8
         var written = 0
         for start in stride(from: 0, to: old.count, by: perSector) {
             let end = min(start + perSector, old.count)

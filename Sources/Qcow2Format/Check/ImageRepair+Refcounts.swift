@@ -53,7 +53,7 @@ extension ImageRepair {
 
     /// Writes the sectors that differ.
     private func writeChanges(from old: [UInt8], to new: [UInt8], at offset: UInt64) async throws(BlockError) {
-        let length = 512
+        let length = HeaderSectors.sectorLength
         for start in stride(from: 0, to: old.count, by: length) {
             let range = start..<min(start + length, old.count)
             guard old[range] != new[range] else { continue }

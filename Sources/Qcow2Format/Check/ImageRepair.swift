@@ -140,10 +140,8 @@ final class ImageRepair {
 
     // MARK: The header's first sector, which is written whole or not at all
 
-    private static let sectorLength = 512
-
     func changeHeader(_ body: (inout [UInt8]) -> Void) async throws(BlockError) {
-        var sector = try await file.contents(at: 0, count: Self.sectorLength)
+        var sector = try await file.contents(at: 0, count: HeaderSectors.sectorLength)
         body(&sector)
         try await file.write(at: 0, from: sector.span.bytes)
         try await file.flush()

@@ -35,10 +35,6 @@ struct L2Scanner {
     /// First cluster behind all that are referred to.
     var endCluster: UInt64 = 0
 
-    private static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
-    private static let copiedFlag: UInt64 = 1 << 63
-    private static let reservedMask: UInt64 = 0x3f00_0000_0000_01fe
-
     init(layout: ImageLayout, fileLength: UInt64, limit: UInt64, unknownBlocks: Set<Int>, log: ProblemLog) {
         self.layout = layout
         self.fileLength = fileLength
@@ -73,7 +69,7 @@ struct L2Scanner {
         let stride = geometry.l2EntryWords * 8
         let hasSubclusters = geometry.hasSubclusters
         // What is set in no entry of an aligned, plain, allocated cluster.
-        let unusual = ~(Self.copiedFlag | Self.offsetMask & ~(clusterLength - 1))
+        let unusual = ~(L2Entry.copiedFlag | L2Entry.offsetMask & ~(clusterLength - 1))
         let isFast = !hasSubclusters && !layout.hasExternalDataFile && use.count == 1
         let activeCount = use.activeCount
         let isActive = activeCount > 0
@@ -88,7 +84,7 @@ struct L2Scanner {
             let raw = UInt64(bigEndian: bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: place, as: UInt64.self))
             if isFast {
                 if raw == 0 { continue }
-                let offset = raw & Self.offsetMask
+                let offset = raw & L2Entry.offsetMask
                 let cluster = offset >> bits
                 if raw & unusual == 0, offset != 0, cluster < limit &- 1 {
                     if isFirstPass {
@@ -109,7 +105,7 @@ struct L2Scanner {
                     } else {
                         count(offset, clusterLength, of: use, entry: index, .dataCluster, in: &window, isFirstPass)
                     }
-                    if checksCopied, isOne != (raw & Self.copiedFlag != 0) {
+                    if checksCopied, isOne != (raw & L2Entry.copiedFlag != 0) {
                         noteCopied(raw, isOne: isOne, use, index)
                     }
                     continue
@@ -209,7 +205,7 @@ struct L2Scanner {
     }
 
     private mutating func noteReservedBits(_ entry: L2Entry, _ use: TableUse, _ guest: UInt64) {
-        if entry.rawValue & Self.reservedMask != 0 {
+        if entry.rawValue & L2Entry.reservedMask != 0 {
             log.note(
                 .l2ReservedBits, "L2 entry", guest: guest, count: use.count,
                 "it has reserved bits set (\(hex(entry.rawValue)))")
@@ -267,11 +263,11 @@ struct L2Scanner {
 
     private mutating func noteCopied(_ raw: UInt64, isOne: Bool, _ use: TableUse, _ index: Int) {
         if !unknownBlocks.isEmpty {
-            let cluster = (raw & Self.offsetMask) >> UInt64(layout.geometry.clusterBits)
+            let cluster = (raw & L2Entry.offsetMask) >> UInt64(layout.geometry.clusterBits)
             if unknownBlocks.contains(Int(cluster / refcountsPerBlock)) { return }
         }
         log.note(
-            .copiedFlag, "data cluster", at: raw & Self.offsetMask, guest: guest(use, index), count: use.activeCount,
+            .copiedFlag, "data cluster", at: raw & L2Entry.offsetMask, guest: guest(use, index), count: use.activeCount,
             isOne
                 ? "its refcount is 1 and its entry has no copied flag"
                 : "its entry has the copied flag and its refcount is not 1")
@@ -283,6 +279,3 @@ struct L2Scanner {
             | UInt64(index) << UInt64(layout.geometry.clusterBits)
     }
 }
-
-/// A number as it is written in tables of bits.
-func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

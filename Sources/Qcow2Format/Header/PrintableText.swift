@@ -6,3 +6,6 @@ func printable(_ bytes: some Sequence<UInt8>) -> String {
     return String(
         String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
 }
+
+/// A number as it is written where its bits matter.
+func hex(_ value: some BinaryInteger) -> String { "0x" + String(value, radix: 16) }

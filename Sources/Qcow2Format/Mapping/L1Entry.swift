@@ -6,8 +6,10 @@
 struct L1Entry: Sendable, Equatable {
     let rawValue: UInt64
 
-    private static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
-    private static let copiedFlag: UInt64 = 1 << 63
+    static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
+    static let copiedFlag: UInt64 = 1 << 63
+
+    static var reservedMask: UInt64 { ~(offsetMask | copiedFlag) }
 
     init(rawValue: UInt64) {
         self.rawValue = rawValue
@@ -26,5 +28,5 @@ struct L1Entry: Sendable, Equatable {
     /// Whether the L2 table's refcount is exactly one, so that it may be changed in place.
     var isCopied: Bool { rawValue & Self.copiedFlag != 0 }
 
-    var hasReservedBits: Bool { rawValue & ~(Self.offsetMask | Self.copiedFlag) != 0 }
+    var hasReservedBits: Bool { rawValue & Self.reservedMask != 0 }
 }

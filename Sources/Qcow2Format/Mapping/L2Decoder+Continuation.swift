@@ -3,8 +3,6 @@
 import BinaryCoding
 
 extension L2Decoder {
-    private static let copiedFlag: UInt64 = 1 << 63
-
     /// How many entries of an L2 table go on with a run as it began: the next host clusters, or again nothing or zero.
     ///
     /// The last cluster of the disk is not among them where it is short, nor is anything that breaks the format.
@@ -39,7 +37,7 @@ extension L2Decoder {
         let span = bytes.span.bytes
         let end = min(limit, (bytes.count - index) / 8)
         // Whether a data cluster is shared doesn't matter. Offset 0 is special, and can't follow another one.
-        let mask = step > 0 ? ~copiedFlag : .max
+        let mask = step > 0 ? ~L2Entry.copiedFlag : .max
         // At most 8192 clusters of 2 MiB on top of 2^56.
         let limit = Qcow2Limits.hostOffset
         var expected = first

@@ -6,10 +6,13 @@
 struct L2Entry: Sendable, Equatable {
     let rawValue: UInt64
 
-    private static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
-    private static let copiedFlag: UInt64 = 1 << 63
+    static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
+    static let copiedFlag: UInt64 = 1 << 63
     private static let compressedFlag: UInt64 = 1 << 62
     private static let zeroFlag: UInt64 = 1
+
+    /// Bits that have no meaning in any entry of a cluster that is stored as it is.
+    static var reservedMask: UInt64 { ~(offsetMask | copiedFlag | compressedFlag | zeroFlag) }
 
     init(rawValue: UInt64) {
         self.rawValue = rawValue
@@ -38,7 +41,6 @@ struct L2Entry: Sendable, Equatable {
     /// - Parameter allowsZero: whether bit 0 has a meaning in the image.
     func hasReservedBits(allowsZero: Bool) -> Bool {
         if isCompressed { return isCopied }
-        let known = Self.offsetMask | Self.copiedFlag | (allowsZero ? Self.zeroFlag : 0)
-        return rawValue & ~known != 0
+        return rawValue & (Self.reservedMask | (allowsZero ? 0 : Self.zeroFlag)) != 0
     }
 }
