@@ -6,9 +6,10 @@ import DirtyBitmaps
 /// Spot checks that a parent is the point in time from which a bitmap counts: what the bitmap doesn't mark must be the
 /// same in the source and in the parent.
 ///
-/// No image says which backup belongs to which bitmap, and a wrong one makes a disk that never was. A few places are
-/// compared, spread over the disk and others each time: enough to find another disk, or a backup from another day, and too
-/// few to take time.
+/// A wrong parent makes a disk that never was. Images say which backup they are, and bitmaps from which one they count, but
+/// only where this program made the one and cleared the other, and neither tells that the disk was rolled back since. A few
+/// places are compared, spread over the disk and others each time: enough to find another disk, or a backup from another
+/// day, and too few to take time.
 struct ParentCheck {
     let source: any BlockDevice
     let parent: any BlockDevice

@@ -75,7 +75,7 @@ extension SourceBitmap {
         guard failure.code == .corrupt else { return failure }
         return ServiceError(
             .corrupt, failure.message,
-            advice: "qemu-img check -r all may mend it; a full backup without --bitmap can be made")
+            advice: "qcowbackup check -r all may mend it; a full backup without --bitmap can be made")
     }
 }
 

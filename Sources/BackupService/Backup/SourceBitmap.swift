@@ -153,7 +153,7 @@ struct SourceBitmap: Sendable {
         if case .failure(let reason) = ending {
             throw Self.notUpdated(
                 target, "bitmap '\(name)' could not be made: \(reason)",
-                advice: "qemu-img check -r all may mend the image")
+                advice: "qcowbackup check -r all may mend the image")
         }
         // The image may be open for reading only.
         guard let bitmaps, ending != .nothing else { return }

@@ -71,9 +71,10 @@ struct BackupBitmapOptions: ParsableArguments {
         help: ArgumentHelp(
             "What to do where an increment is asked for and the bitmap can't be relied on.",
             discussion: """
-                It may be missing, marked in use by a program that crashed, disabled, or of another --granularity. \
-                none: give up. full: make a full backup, which needs no PARENT, and start the bitmap anew; SOURCE must \
-                be writable.
+                It may be missing, damaged, marked in use by a program that crashed, disabled, or of another \
+                --granularity; or the files behind SOURCE have changed, which it doesn't tell. none: give up. full: make \
+                a full backup, which needs no PARENT, and start the bitmap anew; SOURCE must be writable. Where the list \
+                of SOURCE's bitmaps is damaged, the backup is made, no bitmap is, and the exit code is 1.
                 """,
             valueName: "mode"))
     var fallback = Fallback.none

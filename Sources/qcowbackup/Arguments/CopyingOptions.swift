@@ -27,7 +27,8 @@ struct CopyingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Most bytes to copy each second: 500K, 100M, 1.5G. (default: no limit)", valueName: "bytes"))
+            "Most bytes to copy each second: 500K, 100M, 1.5G. (default: no limit)",
+            discussion: "Zeroes that the source knows of, such as holes, don't count.", valueName: "bytes"))
     var speed: String?
 
     @Option(

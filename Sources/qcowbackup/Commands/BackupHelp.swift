@@ -45,8 +45,9 @@ enum BackupHelp {
               for scripts
 
         INCREMENTS:
-          The bitmap must count from PARENT: what it doesn't mark is taken from there. A sample is compared, and a PARENT \
-        that is another disk, or from another day, is refused. PARENT is recorded by its absolute name, with no \
+          The bitmap must count from PARENT: what it doesn't mark is taken from there. Another \
+        PARENT is refused: backups made by qcowbackup record which one they are, and of others a sample is compared with \
+        SOURCE. PARENT is recorded by its absolute name, with no \
         symbolic link on the way; only a device by the name given. The disk may have grown or shrunk since.
           Whatever ends a run before TARGET is complete leaves the bitmap as it was. If then the bitmap can't be updated, \
         the message says so: TARGET is a good PARENT for the next increment even so.
