@@ -33,6 +33,7 @@ func cLibrary(_ name: String, pkgConfig: String, debian package: String) -> Targ
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let collections: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let compressors: [Target] =
@@ -50,6 +51,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
     ],
     targets: compressors + [
@@ -57,15 +59,18 @@ let package = Package(
         library("BinaryCoding"),
         library("BlockIO", ["BinaryCoding", "CLinux", collections, system]),
         library("DirtyBitmaps", ["BinaryCoding"]),
+        cLibrary("CXXHash", pkgConfig: "libxxhash", debian: "libxxhash-dev"),
+        library("BackupManifest", ["BinaryCoding", "BlockIO", "CXXHash", "DirtyBitmaps", crypto]),
         library(
             "Qcow2Format",
             ["BinaryCoding", "BlockIO", "DirtyBitmaps", system] + compressors.map { .byName(name: $0.name) }),
         library("BackupCore", ["BinaryCoding", "BlockIO", "DirtyBitmaps", system]),
         library(
-            "BackupService", ["BackupCore", "BinaryCoding", "BlockIO", "DirtyBitmaps", "Qcow2Format", system]),
+            "BackupService",
+            ["BackupCore", "BackupManifest", "BinaryCoding", "BlockIO", "DirtyBitmaps", "Qcow2Format", system]),
         .executableTarget(
             name: "qcowbackup",
-            dependencies: ["BackupService", "BlockIO", "Qcow2Format", arguments],
+            dependencies: ["BackupManifest", "BackupService", "BlockIO", "Qcow2Format", arguments],
             swiftSettings: settings),
 
         .executableTarget(

@@ -116,21 +116,45 @@ public final class BackupOperation: Sendable {
     /// Makes the target, copies, makes it durable, and only then lets the bitmap follow.
     private func backUp(_ plan: BackupPlan, on workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {
         try checkCancelled()
+        let place = try await ManifestPlace(for: request)
         let maker = TargetMaker(
             request: request, source: plan.source, sync: plan.sync, parent: plan.parent, layout: plan.layout, warn: warn
         )
         let target = try await maker.make()
         let jobSource = try plan.makeJobSource()
+        let draft = draft(at: place, for: target)
+        if draft == nil, request.isBackup, request.digest != nil {
+            warn(
+                "\(request.target) gets no manifest, without which its content can't be proven: --manifest names a place "
+                    + "for it")
+        }
+        var manifest: WrittenManifest?
         var summary: BackupSummary
         do throws(ServiceError) {
-            summary = try await copy(jobSource, to: target, plan, on: workers)
+            summary = try await copy(jobSource, to: draft?.device ?? target.device, plan, on: workers)
             try checkCancelled()
-            try await target.commit()
+            // Before the target is finished: one that can't have its manifest is not made.
+            if let draft, let id = maker.identity?.id {
+                manifest = try await draft.write(request, plan, id: id, unreadable: summary.unreadable)
+            }
+            try await target.finish()
+            try place?.clear()
+            try target.publish()
         } catch {
+            manifest?.file.remove()
             if !request.keepPartial { target.discard() }
             throw error
         }
         summary.targetLength = target.fileLength
+        if let manifest {
+            do throws(ServiceError) {
+                try manifest.file.place.publish()
+                summary.manifest = ManifestSummary(path: manifest.file.place.path, content: manifest.content)
+            } catch {
+                // The backup is complete all the same.
+                summary.manifestFailure = error
+            }
+        }
         if let bitmap = plan.bitmap, let left = plan.dirty(in: jobSource) {
             do throws(ServiceError) {
                 try await bitmap.finish(leaving: left, target: request.target, identity: target.identity)
@@ -141,6 +165,12 @@ public final class BackupOperation: Sendable {
             }
         }
         return summary
+    }
+
+    /// - Returns: `nil` where no manifest is asked for, and where it has no place.
+    private func draft(at place: ManifestPlace?, for target: BackupTarget) -> ManifestDraft? {
+        guard request.isBackup, let place, let algorithm = request.digest else { return nil }
+        return ManifestDraft(at: place, algorithm: algorithm, target: target.device)
     }
 
     private func checkCancelled() throws(ServiceError) {
@@ -163,11 +193,11 @@ public final class BackupOperation: Sendable {
     }
 
     private func copy(
-        _ source: any BlockDevice, to target: BackupTarget, _ plan: BackupPlan, on workers: WorkerThreads
+        _ source: any BlockDevice, to target: any BlockDevice, _ plan: BackupPlan, on workers: WorkerThreads
     ) async throws(ServiceError) -> BackupSummary {
         do throws(JobError) {
             let job = try await BackupJob(
-                source: source, target: target.device,
+                source: source, target: target,
                 configuration: BackupJob.Configuration(request, sync: plan.sync, bitmap: plan.bitmap),
                 registry: JobRegistry())
             job.warnings.forEach(warn)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+public import BackupManifest
 public import Qcow2Format
 
 /// What to back up, where to, and how.
@@ -97,6 +98,10 @@ public struct BackupRequest: Sendable {
     /// Leave the unfinished target where a run fails.
     public var keepPartial = false
     public var copyRange = CopyRange.auto
+    /// How the content is digested for the manifest; `nil` for no manifest.
+    public var digest: DigestAlgorithm? = .xxh3
+    /// Where the manifest goes; `nil` for beside the target, and for none where that is a block device.
+    public var manifest: String?
     /// Bytes to copy each second; 0 for no limit.
     public var speed: UInt64 = 0
     public var onSourceError = ErrorHandling.report

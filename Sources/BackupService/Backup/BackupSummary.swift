@@ -26,6 +26,10 @@ public struct BackupSummary: Sendable, Equatable {
     public var bitmap: BitmapSummary?
     /// Why the bitmap is not up to the backup, which is complete all the same; `nil` where it is, or was to stay.
     public var bitmapFailure: ServiceError?
+    /// The backup's manifest; `nil` where there is none.
+    public var manifest: ManifestSummary?
+    /// Why there is no manifest although the backup, which is complete, was to have one.
+    public var manifestFailure: ServiceError?
 
     public init(
         target: String, sync: BackupRequest.Sync = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0,

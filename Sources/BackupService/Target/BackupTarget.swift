@@ -3,7 +3,7 @@
 import BlockIO
 import Qcow2Format
 
-/// A target while it is being written: nothing opens it as a disk before `commit`.
+/// A target while it is being written: nothing opens it as a disk before it is finished and published.
 struct BackupTarget: Sendable {
     /// What the job writes to.
     let device: any BlockDevice
@@ -34,8 +34,8 @@ struct BackupTarget: Sendable {
     /// Length in bytes of the file that was written; `nil` for block devices.
     var fileLength: UInt64? { file?.kind == .regular ? file?.length : nil }
 
-    /// Makes the target complete and durable, and gives new files their names.
-    func commit() async throws(ServiceError) {
+    /// Makes the target complete and durable. New files have not got their names yet.
+    func finish() async throws(ServiceError) {
         do throws(BlockError) {
             try await image?.close()
             try await dataHead?.commit()
@@ -43,10 +43,10 @@ struct BackupTarget: Sendable {
         } catch {
             throw ServiceError(error)
         }
-        try publish()
     }
 
-    private func publish() throws(ServiceError) {
+    /// Gives new files their names.
+    func publish() throws(ServiceError) {
         // Before the first step, so that none has to be undone.
         for file in newFiles { try file.place.checkReplaced() }
         // An old image must not be found with the new image's data file.

@@ -32,6 +32,9 @@ struct BackupCommand: CopyingCommand {
     @OptionGroup(title: "Bitmap")
     var bitmapOptions: BackupBitmapOptions
 
+    @OptionGroup(title: "Manifest")
+    var manifest: ManifestOptions
+
     @OptionGroup(title: "Compression")
     var compression: CompressionOptions
 
@@ -69,6 +72,7 @@ struct BackupCommand: CopyingCommand {
         request.existingTarget = targetOptions.existing
         request.keepPartial = targetOptions.keepPartial
         request.compression = try compression.settings(targetOptions: targetOptions.options)
+        manifest.apply(to: &request)
         request.copyRange = copying.copyRange
         request.workers = copying.maximumWorkers
         request.speed = try copying.bytesPerSecond()

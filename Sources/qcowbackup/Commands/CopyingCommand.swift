@@ -53,7 +53,7 @@ extension CopyingCommand {
         switch outcome.result {
         case .success(let summary):
             report(summary, isCompressed: run.isCompressed, messages)
-            if let error = summary.bitmapFailure {
+            for error in [summary.manifestFailure, summary.bitmapFailure].compactMap(\.self) {
                 messages.printError(error)
             }
             return ProgramStatus(summary, isStrict: run.isStrict)

@@ -73,6 +73,9 @@ enum JSONLine {
         /// Whether the bitmap is up to the backup, or `unknown`; `nil` where it was to stay as it is.
         let bitmapUpdated: Truth?
         let parent: String?
+        let manifest: String?
+        /// Root digest of what the backup holds.
+        let content: String?
         /// Why it is a full backup and not the increment that was asked for.
         let fallback: String?
         /// Of an increment: whether nothing had changed.
@@ -96,6 +99,8 @@ enum JSONLine {
             case bitmapMode = "bitmap-mode"
             case bitmapUpdated = "bitmap-updated"
             case parent
+            case manifest
+            case content
             case fallback
             case unchanged
             case virtualSize = "virtual-size"
@@ -183,6 +188,7 @@ enum JSONLine {
                 target: summary.target, sync: summary.sync.rawValue, bitmap: summary.bitmap?.name,
                 bitmapMode: summary.bitmap?.mode.rawValue,
                 bitmapUpdated: summary.bitmap?.update.map { Truth($0) }, parent: summary.bitmap?.parent,
+                manifest: summary.manifest?.path, content: summary.manifest?.content,
                 fallback: summary.bitmap?.fallback,
                 unchanged: summary.sync.isIncrement ? summary.bitmap?.isUnchanged : nil,
                 virtualSize: summary.virtualSize, bytesRead: summary.bytesRead,

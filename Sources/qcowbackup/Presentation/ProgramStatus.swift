@@ -44,7 +44,7 @@ struct ProgramStatus: Equatable {
     ///
     /// - Parameter isStrict: whether the user wants to be told of what is no failure.
     init(_ summary: BackupSummary, isStrict: Bool) {
-        if let failure = summary.bitmapFailure {
+        if let failure = summary.bitmapFailure ?? summary.manifestFailure {
             self.init(failure.code)
         } else if !summary.unreadable.isEmpty {
             self = .incomplete

@@ -99,7 +99,8 @@ import Testing
         watched.startRecording(initial: before)
         let target = try await makeTarget(one, in: watched)
         try await backUp(one, to: target)
-        try await target.commit()
+        try await target.finish()
+        try target.publish()
         let recording = try #require(watched.recording)
         #expect(recording.requests.count > 10)
 
@@ -170,7 +171,8 @@ import Testing
             watched.setFaults([.call(watched.counts[kind, default: 0] + number, of: kind)])
             let calls = watched.counts[kind, default: 0]
             do {
-                try await target.commit()
+                try await target.finish()
+                try target.publish()
                 #expect(watched.counts[kind, default: 0] < calls + number, "an error went unnoticed")
                 #expect(number > 1)
                 return

@@ -161,7 +161,8 @@ import Testing
         #expect(try directory.names() == before)
 
         let target = try await make("new", { $0.targetOptions = options })
-        try await target.commit()
+        try await target.finish()
+        try target.publish()
         let made = options == ["data_file=d"] ? ["d", "new"] : ["new"]
         #expect(try directory.names() == (before + made).sorted())
     }
@@ -181,7 +182,8 @@ import Testing
                 }
             }
         }
-        try await target.commit()
+        try await target.finish()
+        try target.publish()
     }
 
     /// One file of two that has changed meanwhile: both stay.
@@ -193,7 +195,10 @@ import Testing
         try directory.write([9], to: "other")
         try #require(rename(directory.file("other").string, directory.file(name).string) == 0)
         let before = try content().filter { !$0.key.hasSuffix(".partial") }
-        let error = try await refusal { try await target.commit() }
+        let error = try await refusal {
+            try await target.finish()
+            try target.publish()
+        }
         #expect(error.code == .exists)
         target.discard()
         #expect(try content() == before)

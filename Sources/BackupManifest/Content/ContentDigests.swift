@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BinaryCoding
+public import DirtyBitmaps
+
+/// What a backup holds: which units, and a digest of each range that isn't all zero.
+///
+/// The content is what a guest reads there, through the whole chain. The disk at the backup's point in time is its parent's
+/// with these units in place of the parent's own; so whoever proves the parent and these has proved the disk, whatever the
+/// formats, the cluster sizes and the compression.
+public struct ContentDigests: Sendable {
+    public let geometry: ContentGeometry
+    /// The units that the backup holds; `nil` where it holds the whole disk.
+    public let layer: DirtyBitmap?
+    let table: DigestTable
+
+    public var algorithm: DigestAlgorithm { table.algorithm }
+
+    /// Number of ranges that aren't all zero.
+    public var dataRangeCount: UInt64 { table.count }
+
+    init(geometry: ContentGeometry, layer: DirtyBitmap?, table: DigestTable) {
+        self.geometry = geometry
+        self.layer = layer
+        self.table = table
+    }
+
+    /// The digest of what the backup holds of a range; `nil` where that is nothing, or all zero.
+    public subscript(range: UInt64) -> Digest? { table[range] }
+
+    /// The units of a range that the backup holds, one bit each from bit 0 on.
+    public func heldUnits(ofRange index: UInt64) -> UInt16 {
+        let all = geometry.allUnits(ofRange: index)
+        guard let layer else { return all }
+        let bytes = geometry.bytes(ofRange: index)
+        guard layer.hasDirty(in: bytes) else { return 0 }
+        var held: UInt16 = 0
+        for unit in 0..<ContentGeometry.unitsInRange where all & (1 << UInt16(unit)) != 0 {
+            if layer.isDirty(at: bytes.lowerBound + UInt64(unit) * ContentGeometry.unitLength) {
+                held |= 1 << UInt16(unit)
+            }
+        }
+        return held
+    }
+
+    /// One digest of all: copies of the same content have the same, and hardly anything else has.
+    public var root: Digest {
+        var stream = DigestStream(algorithm)
+        var head: [UInt8] = []
+        head.appendBigEndian(geometry.virtualSize)
+        head.append(layer == nil ? 0 : 1)
+        stream.add(head.span.bytes)
+        encode { stream.add($0.span.bytes) }
+        return stream.digest()
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import BlockIO
+import FoundationEssentials
+import Qcow2Format
+import SystemPackage
+
+/// A backup's manifest while the backup is being made.
+struct ManifestDraft: Sendable {
+    let place: ManifestPlace
+    private let recorder: ContentRecorder
+    /// What the job writes to, in place of the target itself.
+    let device: RecordingDevice
+
+    init(at place: ManifestPlace, algorithm: DigestAlgorithm, target: any BlockDevice) {
+        self.place = place
+        recorder = ContentRecorder(virtualSize: target.length, algorithm: algorithm)
+        device = RecordingDevice(target, recorder)
+    }
+
+    /// Writes the manifest under another name, durably. Before the target is finished: a backup that can't have its
+    /// manifest is none.
+    func write(
+        _ request: BackupRequest, _ plan: BackupPlan, id: BackupID, unreadable: [Range<UInt64>]
+    ) async throws(ServiceError) -> WrittenManifest {
+        let digests: ContentDigests
+        do throws(BlockError) {
+            digests = try await recorder.finish(isWhole: plan.sync == .full, reading: device)
+        } catch {
+            throw ServiceError(error)
+        }
+        let parent = await ManifestHeader.Parent(plan)
+        let header = ManifestHeader(
+            id: id.description, created: Date(), writer: "qcowbackup \(ProgramVersion.current)",
+            target: .init(
+                name: FilePath(request.target).lastComponent?.string ?? request.target,
+                format: request.targetFormat.rawValue),
+            source: .init(plan.source, snapshot: request.snapshot), sync: plan.sync.rawValue,
+            bitmap: plan.bitmap.map { .init(name: $0.name, mode: $0.mode.rawValue) }, parent: parent,
+            unreadable: unreadable, digests: digests)
+        let bytes = Manifest(header: header, digests: digests).encoded()
+        let file = try await place.filePlace.create(copyRange: .never)
+        do throws(BlockError) {
+            try await file.device.resize(to: UInt64(bytes.count))
+            try await file.device.write(at: 0, from: bytes.span.bytes)
+            try await file.device.flush()
+        } catch {
+            file.remove()
+            let cause = ServiceError(error)
+            throw ServiceError(
+                cause.code, "the manifest could not be written: \(cause.message)",
+                advice: cause.advice ?? "--manifest names another place, --digest=none makes none")
+        }
+        return WrittenManifest(file: file, content: header.content)
+    }
+}
