@@ -19,6 +19,11 @@ struct ManifestFile: Sendable {
         path = try ManifestPlace.path(besides: image)
     }
 
+    /// The manifest of an image: by name, or beside it.
+    init(of image: String, named name: String?) throws(ServiceError) {
+        if let name { self.init(path: name) } else { try self.init(besides: image) }
+    }
+
     /// Whether there is a file at all.
     var exists: Bool { (try? FileStatus(path: path)) != nil }
 

@@ -11,9 +11,9 @@ struct ManifestPlace: Sendable {
     private let stale: FileDevice?
 
     /// The place that belongs to an image: beside the file itself, behind all symbolic links.
-    static func path(besides image: String) throws(ServiceError) -> String {
+    static func path(besides image: String, suffix: String = Manifest.suffix) throws(ServiceError) -> String {
         let exists = (try? FileStatus(path: image)) != nil
-        return (exists ? try ServicePath.resolved(image) : image) + Manifest.suffix
+        return (exists ? try ServicePath.resolved(image) : image) + suffix
     }
 
     /// - Returns: `nil` where there is none: a block device has no place beside it.

@@ -217,7 +217,7 @@ enum JSONLine {
     }
 
     /// Rounds to three decimals. JSON has no infinity and no NaN; they become zero.
-    private static func thousandths(_ value: Double) -> Double {
+    static func thousandths(_ value: Double) -> Double {
         let scaled = (value * 1000).rounded()
         return scaled.isFinite ? scaled / 1000 : 0
     }

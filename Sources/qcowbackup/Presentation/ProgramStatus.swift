@@ -36,6 +36,18 @@ struct ProgramStatus: Equatable {
     /// The format has nothing to check.
     static let unsupportedFormat = ProgramStatus(code: 63)
 
+    /// What a proof comes to.
+    init(_ verdict: VerifyReport.Verdict) {
+        switch verdict {
+        case .proven: self = .success
+        case .unproven: self = .failed
+        case .bad: self = .notAsRecorded
+        }
+    }
+
+    /// A backup is not what was written.
+    static let notAsRecorded = ProgramStatus(code: 6)
+
     static func signal(_ number: Int32) -> ProgramStatus {
         ProgramStatus(code: 128 + number)
     }

@@ -2,8 +2,6 @@
 
 import ArgumentParser
 import BackupService
-import BlockIO
-import Dispatch
 import Qcow2Format
 
 /// `qcowbackup compare A B`
@@ -82,7 +80,11 @@ struct CompareCommand: ProgramCommand {
         let console = environment.console
         let messages = Messages(console: console, printsJSON: output == .json)
         let operation = CompareOperation(request, warn: messages.warn)
-        let result = follow(operation, console)
+        // As with qemu-img, quiet is stronger than -p.
+        let mode: ProgressDisplay.Mode = !showsProgress || quiet ? .none : output == .json ? .json : .bar
+        let result = following({ operation.progress }, mode, on: console) { () async throws(CompareFailure) in
+            try await operation.run()
+        }
         messages.printWarnings()
         switch result {
         case .success(let report):
@@ -94,27 +96,5 @@ struct CompareCommand: ProgramCommand {
             messages.printError(failure.error)
             return .compareFailed(failure.stage)
         }
-    }
-
-    /// Runs a comparison, and shows how far it is.
-    private func follow(_ operation: CompareOperation, _ console: Console) -> Result<CompareReport, CompareFailure> {
-        let work = { @Sendable () async -> Result<CompareReport, CompareFailure> in
-            do throws(CompareFailure) {
-                return .success(try await operation.run())
-            } catch {
-                return .failure(error)
-            }
-        }
-        // As with qemu-img, quiet is stronger than -p.
-        guard showsProgress, !quiet else { return waiting(for: work) }
-        var display = ProgressDisplay(mode: output == .json ? .json : .bar, console: console)
-        let clock = ContinuousClock()
-        let start = clock.now
-        let result = waiting(for: work, every: .milliseconds(200)) {
-            display.update(operation.progress, at: clock.now - start)
-        }
-        let isDone = (try? result.get()) != nil
-        display.finish(isDone ? operation.progress : nil, at: clock.now - start)
-        return result
     }
 }

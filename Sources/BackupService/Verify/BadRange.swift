@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+
+/// A part of a disk that a backup does not hold as it did when it was made.
+public struct BadRange: Sendable, Equatable {
+    public enum Reason: String, Sendable {
+        /// The content is another one.
+        case differs
+        /// The backup held nothing there, and now hides what its parent holds.
+        case unexpected
+        case unreadable
+    }
+
+    /// In bytes of the disk.
+    public let range: Range<UInt64>
+    public let reason: Reason
+    /// Why it can't be read; `nil` where it can.
+    public let message: String?
+
+    init(range: Range<UInt64>, _ fault: ContentFault) {
+        self.range = range
+        switch fault {
+        case .differs: (reason, message) = (.differs, nil)
+        case .unexpected: (reason, message) = (.unexpected, nil)
+        case .unreadable(let error): (reason, message) = (.unreadable, "\(error)")
+        }
+    }
+}

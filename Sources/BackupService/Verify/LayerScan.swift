@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import BlockIO
+
+/// The work of proving the ranges of one layer, shared by several workers.
+///
+/// Workers take pieces in the order of the disk, so that whoever stops early knows how far it came.
+final class LayerScan: Sendable {
+    private struct State {
+        /// First range that no worker has taken.
+        var next: UInt64
+        /// What was found, in no order.
+        var bad: [BadRange] = []
+        var checkedRanges: UInt64 = 0
+    }
+
+    /// Ranges that a worker takes at a time.
+    private static let pieceLength: UInt64 = 16
+
+    private let proof: LayerProof
+    private let rangeCount: UInt64
+    /// Share of the ranges to check, above 0 and up to 1.
+    private let share: Double
+    /// Whether there is no time for more.
+    private let isOver: @Sendable () -> Bool
+    private let state: Locked<State>
+
+    /// - Parameter start: the first range.
+    init(
+        _ proof: LayerProof, from start: UInt64, share: Double = 1, isOver: @escaping @Sendable () -> Bool
+    ) {
+        self.proof = proof
+        rangeCount = proof.digests.geometry.rangeCount
+        self.share = share
+        self.isOver = isOver
+        state = Locked(State(next: min(start, rangeCount)))
+    }
+
+    /// The first range that was not looked at; the number of ranges where that is none.
+    var position: UInt64 { state.withLock { $0.next } }
+    var checkedRanges: UInt64 { state.withLock { $0.checkedRanges } }
+    /// In the order of the disk. Once all workers have ended.
+    var bad: [BadRange] { state.withLock { $0.bad.sorted { $0.range.lowerBound < $1.range.lowerBound } } }
+
+    /// Proves pieces until there are none, or no time.
+    func work() async {
+        var buffer = AlignedBuffer(count: Int(ContentGeometry.rangeLength))
+        while let piece = take() {
+            for range in piece where share >= 1 || Double.random(in: 0..<1) < share {
+                await check(range, &buffer)
+            }
+        }
+    }
+
+    /// Proves some ranges again, wherever they are.
+    func check(_ ranges: [UInt64]) async {
+        var buffer = AlignedBuffer(count: Int(ContentGeometry.rangeLength))
+        for range in ranges where range < rangeCount { await check(range, &buffer) }
+    }
+
+    private func take() -> Range<UInt64>? {
+        guard !isOver() else { return nil }
+        return state.withLock { state in
+            guard state.next < rangeCount else { return nil }
+            let start = state.next
+            state.next = min(start + Self.pieceLength, rangeCount)
+            return start..<state.next
+        }
+    }
+
+    private func check(_ range: UInt64, _ buffer: inout AlignedBuffer) async {
+        let fault = await proof.fault(inRange: range, &buffer)
+        state.withLock { state in
+            state.checkedRanges += 1
+            guard let fault else { return }
+            state.bad.append(BadRange(range: proof.digests.geometry.bytes(ofRange: range), fault))
+        }
+    }
+}

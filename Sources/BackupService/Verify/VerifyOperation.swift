@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import BlockIO
+import Qcow2Format
+
+/// One run of the verify command.
+public final class VerifyOperation: Sendable {
+    private let request: VerifyRequest
+    private let warn: @Sendable (String) -> Void
+    private let state = Locked(State())
+
+    private struct State {
+        var scan: LayerScan?
+        /// Ranges of the layers that are done.
+        var doneRanges: UInt64 = 0
+        var totalRanges: UInt64 = 0
+        /// What became of the files that were looked at: chains have them in common.
+        var layers: [FileIdentity: VerifiedLayer] = [:]
+    }
+
+    /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
+    public init(_ request: VerifyRequest, warn: @escaping @Sendable (String) -> Void) {
+        self.request = request
+        self.warn = warn
+    }
+
+    /// How far the run is, in bytes of the disks. May be asked at any time, from any thread.
+    public var progress: BackupProgress {
+        let (ranges, total) = state.withLock { ($0.doneRanges + ($0.scan?.position ?? 0), $0.totalRanges) }
+        return BackupProgress(
+            offset: min(ranges, total) * ContentGeometry.rangeLength, length: total * ContentGeometry.rangeLength)
+    }
+
+    /// Proves the backups, one after the other.
+    ///
+    /// - Throws: `ServiceError` where one could not be looked at: it is locked, or does not exist.
+    public func run() async throws(ServiceError) -> [VerifyReport] {
+        try request.check()
+        let count = request.workers ?? min(max(2 * WorkerThreads.processorCount, 4), 16)
+        let clock = ContinuousClock()
+        let deadline = request.duration.map { clock.now + $0 }
+        return try await Inspection.run(threads: count) { () async throws(ServiceError) in
+            var reports: [VerifyReport] = []
+            for backup in request.backups {
+                let start = clock.now
+                var report = try await verify(backup, workers: count) { deadline.map { clock.now >= $0 } ?? false }
+                let elapsed = (clock.now - start).components
+                report.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+                reports.append(report)
+            }
+            return reports
+        }
+    }
+
+    private func verify(
+        _ backup: String, workers: Int, isOver: @escaping @Sendable () -> Bool
+    ) async throws(ServiceError) -> VerifyReport {
+        var report = VerifyReport(backup: backup)
+        let own = try ManifestFile(of: backup, named: request.manifest)
+        let disk: OpenedDisk
+        do throws(ServiceError) {
+            disk = try await open(backup, own)
+        } catch {
+            // What can't be opened at all is not known to be a backup; what has a manifest was one.
+            guard error.code != .locked, own.exists else { throw error }
+            report.problems.append(error.message)
+            return report
+        }
+        var chain = try await VerifiedChain(disk, own: own, usesManifests: request.extent != .nothing)
+        state.withLock { state in
+            state.totalRanges += chain.unseen(state.layers.keys).reduce(0) { $0 + $1 }
+        }
+        for index in chain.layers.indices {
+            let identity = disk.layers[index].file.identity
+            if let known = state.withLock({ $0.layers[identity] }) {
+                chain.layers[index].adopt(known)
+                continue
+            }
+            await checkStructure(of: disk.layers[index], &chain.layers[index])
+            if let proof = chain.proofs[index] {
+                try await prove(proof, &chain.layers[index], workers: workers, isOver: isOver)
+            }
+            let layer = chain.layers[index]
+            state.withLock { $0.layers[identity] = layer }
+        }
+        report.layers = chain.layers
+        if let source = request.source { report.firstDifference = try await compare(disk, with: source, workers) }
+        return report
+    }
+
+    private func open(_ backup: String, _ own: ManifestFile) async throws(ServiceError) -> OpenedDisk {
+        let recorded = (try? await own.header())?.target.format
+        let opener = DiskOpener(
+            backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource,
+            folder: request.chainFolder.map { ChainFolder(path: $0) })
+        do throws(ChainError) {
+            let disk = try await opener.open(
+                backup, format: request.format ?? recorded.flatMap { ImageFormat(rawValue: $0) })
+            disk.warnings.forEach(warn)
+            return disk
+        } catch {
+            throw ServiceError(error, restoringFrom: request.chainFolder)
+        }
+    }
+
+    private func checkStructure(of layer: OpenedDisk.Layer, _ verified: inout VerifiedLayer) async {
+        guard layer.format == .qcow2 else { return }
+        do throws(BlockError) {
+            let report = try await Qcow2Check(layer.file).run()
+            if report.leaks > 0 {
+                warn("\(layer.path) wastes space: \(report.leaks) clusters are marked as used and are not")
+            }
+            var problems: [String] = []
+            if report.corruptions > 0 { problems.append("\(report.corruptions) errors in its structure") }
+            if report.checkErrors > 0 { problems.append("\(report.checkErrors) parts of it could not be checked") }
+            verified.structureProblems = problems
+        } catch {
+            verified.structureProblems = [ServiceError(error).message]
+        }
+    }
+
+    // MARK: Content
+
+    private func prove(
+        _ proof: LayerProof, _ layer: inout VerifiedLayer, workers: Int, isOver: @escaping @Sendable () -> Bool
+    ) async throws(ServiceError) {
+        guard case .used(_, let content) = layer.manifest else { return }
+        let path = try ManifestPlace.path(besides: layer.path, suffix: VerifyState.suffix)
+        var known = VerifyState(content: content)
+        if let earlier = await VerifyState(path: path), earlier.content == content { known = earlier }
+        let isSample: Bool
+        let scan: LayerScan
+        if case .sample(let share) = request.extent {
+            isSample = true
+            scan = LayerScan(proof, from: 0, share: share, isOver: isOver)
+        } else {
+            isSample = false
+            // Only who has no time for all goes on where the last one stopped.
+            scan = LayerScan(proof, from: request.duration == nil ? 0 : known.nextRange, isOver: isOver)
+        }
+        state.withLock { $0.scan = scan }
+        // What was bad the last time is behind the place to go on from.
+        await scan.check(known.bad.filter { $0 < scan.position })
+        await withTaskGroup { group in
+            for _ in 0..<workers { group.addTask { await scan.work() } }
+        }
+        layer.rangeCount = proof.digests.geometry.rangeCount
+        layer.checkedRanges = scan.checkedRanges
+        layer.isComplete = !isSample && scan.position == layer.rangeCount
+        layer.bad = scan.bad
+        let rangeCount = layer.rangeCount
+        state.withLock { state in
+            state.scan = nil
+            state.doneRanges += rangeCount
+        }
+        await note(layer, scan, isSample: isSample, known, at: path)
+    }
+
+    private func note(
+        _ layer: VerifiedLayer, _ scan: LayerScan, isSample: Bool, _ known: VerifyState, at path: String
+    ) async {
+        var state = known
+        state.checked = VerifyState(content: known.content).checked
+        state.bad = layer.bad.prefix(1000).map { $0.range.lowerBound / ContentGeometry.rangeLength }
+        if isSample {
+            state.bad = Array(Set(state.bad + known.bad)).sorted()
+        } else {
+            state.nextRange = layer.isComplete ? 0 : scan.position
+            if layer.isComplete { state.proven = layer.verdict == .bad ? nil : state.checked }
+        }
+        do throws(ServiceError) {
+            try await state.write(to: path)
+        } catch {
+            warn("how far this came can't be kept: \(error.message)")
+        }
+    }
+
+    private func compare(
+        _ disk: OpenedDisk, with source: String, _ workers: Int
+    ) async throws(ServiceError) -> UInt64? {
+        let other = try await Inspection.open(
+            source, format: nil, backingFormat: request.backingFormat, forceShare: request.forceShare, warn: warn)
+        let scan = CompareScan(
+            disk.device, other.device, length: max(disk.device.length, other.device.length))
+        await withTaskGroup { group in
+            for _ in 0..<workers { group.addTask { await scan.work() } }
+        }
+        switch scan.first {
+        case .some((let offset, .difference)): return offset
+        case .some((_, .failure(_, let error))): throw ServiceError(error)
+        case nil: return nil
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What became of the proof of one backup and its chain.
+public struct VerifyReport: Sendable {
+    /// What the proof comes to, from the best to the worst.
+    public enum Verdict: String, Sendable, Comparable {
+        /// All that was asked for is as it was.
+        case proven
+        /// Nothing is known to be wrong, but not all of it can be proven.
+        case unproven
+        /// Something is not as it was when the backup was made.
+        case bad
+
+        private var rank: Int {
+            switch self {
+            case .proven: 0
+            case .unproven: 1
+            case .bad: 2
+            }
+        }
+
+        public static func < (one: Verdict, other: Verdict) -> Bool { one.rank < other.rank }
+    }
+
+    public var backup: String
+    /// The files of the chain, top first; empty where it could not be opened.
+    public var layers: [VerifiedLayer] = []
+    /// What is wrong with the chain as such.
+    public var problems: [String] = []
+    /// The first offset where the disk to compare with differs.
+    public var firstDifference: UInt64?
+    public var seconds = 0.0
+
+    public var verdict: Verdict {
+        if !problems.isEmpty || firstDifference != nil { return .bad }
+        return layers.map(\.verdict).max() ?? .unproven
+    }
+}
+
+/// What became of the proof of one file of a chain.
+public struct VerifiedLayer: Sendable {
+    public enum ManifestState: Sendable, Equatable {
+        /// It was not looked for: only the structure was asked for.
+        case notUsed
+        case missing
+        /// It is there, and can't be used; for what reason.
+        case unusable(String)
+        case used(path: String, content: String)
+    }
+
+    public var path: String
+    public var manifest: ManifestState
+    /// What is wrong with the structure; empty where nothing is, `nil` where the format has none.
+    public var structureProblems: [String]?
+    /// What doesn't fit the rest of the chain.
+    public var problems: [String] = []
+    /// Ranges of the disk that were checked, of how many.
+    public var checkedRanges: UInt64 = 0
+    public var rangeCount: UInt64 = 0
+    /// Whether all ranges have been checked, in this run or with earlier ones that had no time for all.
+    public var isComplete = false
+    /// Ranges that are not as they were, in the order of the disk.
+    public var bad: [BadRange] = []
+
+    init(path: String, manifest: ManifestState) {
+        self.path = path
+        self.manifest = manifest
+    }
+
+    public var verdict: VerifyReport.Verdict {
+        if !problems.isEmpty || !bad.isEmpty || structureProblems?.isEmpty == false { return .bad }
+        switch manifest {
+        case .notUsed, .used: return .proven
+        case .missing, .unusable: return .unproven
+        }
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import FoundationEssentials
+import Glibc
+
+/// How far the proof of a backup came, kept beside it for the next run and for lists.
+struct VerifyState: Sendable, Equatable, Codable {
+    /// Root digest of the content that is proven. Of another one, the state says nothing.
+    var content: String
+    /// The range to go on with; 0 for the first.
+    var nextRange: UInt64 = 0
+    /// Ranges that were not as recorded when they were last looked at. Not more than the first thousand.
+    var bad: [UInt64] = []
+    /// When something was last checked.
+    var checked: Date
+    /// When all of it was last found as it was recorded; `nil` for never.
+    var proven: Date?
+
+    /// What the name of a backup's state ends with.
+    static let suffix = ".verified"
+
+    /// Longest file that is read.
+    private static let maximumLength: UInt64 = 1 << 20
+
+    init(content: String) {
+        self.content = content
+        checked = Date()
+    }
+
+    /// - Returns: `nil` where there is none that can be read.
+    init?(path: String) async {
+        guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil), file.length <= Self.maximumLength,
+            let bytes = try? await file.contents(at: 0, count: Int(file.length))
+        else { return nil }
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .iso8601
+        guard let state = try? decoder.decode(Self.self, from: Data(bytes)) else { return nil }
+        self = state
+    }
+
+    /// Writes the state. What was lost with it is proven again, so nothing waits for the disk.
+    func write(to path: String) async throws(ServiceError) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        encoder.dateEncodingStrategy = .iso8601
+        let bytes: [UInt8]
+        do {
+            bytes = try Array(encoder.encode(self)) + [UInt8(ascii: "\n")]
+        } catch {
+            preconditionFailure("text and numbers can be encoded: \(error)")
+        }
+        let replaced = try? FileDevice(path: path, access: .readOnly, lock: nil)
+        let file = try await FilePlace(path: path, replaced: replaced).create(copyRange: .never)
+        do throws(BlockError) {
+            try await file.device.resize(to: UInt64(bytes.count))
+            try await file.device.write(at: 0, from: bytes.span.bytes)
+        } catch {
+            file.remove()
+            throw ServiceError(error)
+        }
+        try file.place.publish()
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case content, bad, checked, proven
+        case nextRange = "next-range"
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import BackupService
+
+/// What became of a proof, for a person: a line for each file, what is wrong under it, and the verdict.
+struct VerifyText: CustomStringConvertible {
+    let description: String
+
+    /// Bad ranges that are listed of a file.
+    private static let listedRanges = 20
+
+    init(_ reports: [VerifyReport]) {
+        description = reports.flatMap(Self.lines).map { printable($0) + "\n" }.joined()
+    }
+
+    private static func lines(_ report: VerifyReport) -> [String] {
+        var lines: [String] = []
+        for layer in report.layers { lines += Self.lines(layer) }
+        lines += report.problems.map { "  \($0)" }
+        if let offset = report.firstDifference {
+            lines.append("  the disk to compare with differs at offset \(offset)")
+        }
+        let verdict =
+            switch report.verdict {
+            case .proven where report.layers.contains { $0.manifest == .notUsed }: "its structure is sound"
+            case .proven where report.layers.allSatisfy(\.isComplete): "PROVEN"
+            case .proven: "what was looked at is as it was written"
+            case .unproven: "NOT PROVEN, though nothing wrong was found"
+            case .bad: "BAD"
+            }
+        return lines + ["\(report.backup): \(verdict) (\(Decimal(report.seconds, digits: 1)) s)"]
+    }
+
+    private static func lines(_ layer: VerifiedLayer) -> [String] {
+        var lines = ["\(layer.path): \(content(layer))"]
+        lines += (layer.structureProblems ?? []).map { "  \($0): see qcowbackup check" }
+        lines += layer.problems.map { "  \($0)" }
+        lines += layer.bad.prefix(listedRanges).map { bad in
+            let range = "bytes \(bad.range.lowerBound) to \(bad.range.upperBound - 1) of the disk"
+            switch bad.reason {
+            case .differs: return "  \(range) are not what was written"
+            case .unexpected: return "  \(range) hide what the backing file holds, which this backup left as it was"
+            case .unreadable: return "  \(range) can't be read: \(bad.message ?? "")"
+            }
+        }
+        if layer.bad.count > listedRanges { lines.append("  ... and \(layer.bad.count - listedRanges) more") }
+        return lines
+    }
+
+    private static func content(_ layer: VerifiedLayer) -> String {
+        switch layer.manifest {
+        case .notUsed: return layer.structureProblems == nil ? "raw: no structure to check" : "structure checked"
+        case .missing: return "no manifest, so its content can't be proven"
+        case .unusable(let reason): return "its content can't be proven: \(reason)"
+        case .used:
+            let bytes = ByteSize(layer.checkedRanges * ContentGeometry.rangeLength)
+            let part =
+                layer.isComplete || layer.rangeCount == 0
+                ? "" : " of \(ByteSize(layer.rangeCount * ContentGeometry.rangeLength))"
+            return layer.bad.isEmpty
+                ? "\(bytes)\(part) checked, as written"
+                : "\(bytes)\(part) checked, \(layer.bad.count) MiB of it NOT as written"
+        }
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupService
+
+extension JSONLine {
+    struct Verification: Encodable {
+        struct Bad: Encodable {
+            let start: UInt64
+            let length: UInt64
+            let reason: String
+            let message: String?
+        }
+
+        struct Layer: Encodable {
+            let file: String
+            let verdict: String
+            /// Root digest of the content by its manifest.
+            let content: String?
+            let manifest: String?
+            /// Why there is nothing to prove the content by.
+            let manifestProblem: String?
+            let structureProblems: [String]?
+            let problems: [String]
+            let checkedRanges: UInt64
+            let ranges: UInt64
+            let complete: Bool
+            let bad: [Bad]
+
+            enum CodingKeys: String, CodingKey {
+                case file, verdict, content, manifest, problems, ranges, complete, bad
+                case manifestProblem = "manifest-problem"
+                case structureProblems = "structure-problems"
+                case checkedRanges = "checked-ranges"
+            }
+        }
+
+        struct Backup: Encodable {
+            let backup: String
+            let verdict: String
+            let problems: [String]
+            let firstDifference: UInt64?
+            let layers: [Layer]
+            let seconds: Double
+
+            enum CodingKeys: String, CodingKey {
+                case backup, verdict, problems, layers, seconds
+                case firstDifference = "first-difference"
+            }
+        }
+
+        let verdict: String
+        let backups: [Backup]
+    }
+
+    static func verification(_ reports: [VerifyReport]) -> String {
+        encode(
+            Verification(
+                verdict: (reports.map(\.verdict).max() ?? .unproven).rawValue, backups: reports.map(backup)))
+    }
+
+    private static func backup(_ report: VerifyReport) -> Verification.Backup {
+        Verification.Backup(
+            backup: report.backup, verdict: report.verdict.rawValue, problems: report.problems,
+            firstDifference: report.firstDifference, layers: report.layers.map(layer),
+            seconds: thousandths(report.seconds))
+    }
+
+    private static func layer(_ layer: VerifiedLayer) -> Verification.Layer {
+        var (manifest, content, problem): (String?, String?, String?)
+        switch layer.manifest {
+        case .notUsed: break
+        case .missing: problem = "missing"
+        case .unusable(let reason): problem = reason
+        case .used(let path, let root): (manifest, content) = (path, root)
+        }
+        return Verification.Layer(
+            file: layer.path, verdict: layer.verdict.rawValue, content: content, manifest: manifest,
+            manifestProblem: problem, structureProblems: layer.structureProblems, problems: layer.problems,
+            checkedRanges: layer.checkedRanges, ranges: layer.rangeCount, complete: layer.isComplete,
+            bad: layer.bad.map { bad in
+                Verification.Bad(
+                    start: bad.range.lowerBound, length: UInt64(bad.range.count), reason: bad.reason.rawValue,
+                    message: bad.message)
+            })
+    }
+}
