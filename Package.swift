@@ -60,7 +60,7 @@ let package = Package(
         library("BlockIO", ["BinaryCoding", "CLinux", collections, system]),
         library("DirtyBitmaps", ["BinaryCoding"]),
         cLibrary("CXXHash", pkgConfig: "libxxhash", debian: "libxxhash-dev"),
-        library("BackupManifest", ["BinaryCoding", "BlockIO", "CXXHash", "DirtyBitmaps", crypto]),
+        library("BackupManifest", ["BinaryCoding", "BlockIO", "CXXHash", "DirtyBitmaps", crypto, system]),
         library(
             "Qcow2Format",
             ["BinaryCoding", "BlockIO", "DirtyBitmaps", system] + compressors.map { .byName(name: $0.name) }),

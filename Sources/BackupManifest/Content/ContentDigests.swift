@@ -28,6 +28,11 @@ public struct ContentDigests: Sendable {
     /// The digest of what the backup holds of a range; `nil` where that is nothing, or all zero.
     public subscript(range: UInt64) -> Digest? { table[range] }
 
+    /// The first range from `range` on that isn't all zero.
+    func nextDataRange(from range: UInt64) -> UInt64? {
+        table.next(from: range, limit: geometry.rangeCount)
+    }
+
     /// The units of a range that the backup holds, one bit each from bit 0 on.
     public func heldUnits(ofRange index: UInt64) -> UInt16 {
         let all = geometry.allUnits(ofRange: index)

@@ -55,6 +55,20 @@ struct DigestTable: Sendable {
             digests: [UInt8](repeating: 0, count: Self.pageLength * algorithm.length))
     }
 
+    /// The first range from `start` on, and before `limit`, that has a digest.
+    func next(from start: UInt64, limit: UInt64) -> UInt64? {
+        guard count > 0, start < limit else { return nil }
+        var (number, index) = Self.split(start)
+        while number * UInt64(Self.pageLength) < limit {
+            if let run = pages[number]?.run(from: index) {
+                let range = number * UInt64(Self.pageLength) + UInt64(run.lowerBound)
+                return range < limit ? range : nil
+            }
+            (number, index) = (number + 1, 0)
+        }
+        return nil
+    }
+
     /// Calls `body` with each stretch of ranges that have digests, in order, and with these, end to end. What is longer
     /// than a page comes in parts.
     func forEachRun<Failure>(

@@ -22,8 +22,7 @@ public final class BackupOperation: Sendable {
         self.init(request, opening: nil, warn: warn)
     }
 
-    /// - Returns: the disk, and how the image is laid out whose place the target takes, where that counts.
-    typealias SourceOpening = @Sendable () async throws(ServiceError) -> (disk: OpenedDisk, layout: Qcow2Options?)
+    typealias SourceOpening = @Sendable () async throws(ServiceError) -> OpenedSource
 
     init(_ request: BackupRequest, opening: SourceOpening?, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
@@ -88,9 +87,10 @@ public final class BackupOperation: Sendable {
         let clock = ContinuousClock()
         let start = clock.now
         try request.check()
-        let (source, layout) = try await openSource()
+        let opened = try await openSource()
+        let source = opened.disk
         var plan = BackupPlan(
-            source: source, sync: source.backing == nil && request.sync == .top ? .full : request.sync, layout: layout)
+            source: opened, sync: source.backing == nil && request.sync == .top ? .full : request.sync)
         if let name = request.bitmap {
             try await plan.use(SourceBitmap(name, request, of: source, warn: warn))
             if plan.bitmap?.fallback != nil { try await request.checkFallbackTarget() }
@@ -146,6 +146,7 @@ public final class BackupOperation: Sendable {
             throw error
         }
         summary.targetLength = target.fileLength
+        summary.proof = plan.proof
         if let manifest {
             do throws(ServiceError) {
                 try manifest.file.place.publish()
@@ -177,7 +178,7 @@ public final class BackupOperation: Sendable {
         if state.withLock({ $0.isCancelled }) { throw .cancelled }
     }
 
-    private func openSource() async throws(ServiceError) -> (OpenedDisk, Qcow2Options?) {
+    private func openSource() async throws(ServiceError) -> OpenedSource {
         if let opening { return try await opening() }
         let opener = DiskOpener(
             backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource,
@@ -185,7 +186,7 @@ public final class BackupOperation: Sendable {
         do throws(ChainError) {
             let disk = try await opener.open(request.source, format: request.sourceFormat, snapshot: request.snapshot)
             disk.warnings.forEach(warn)
-            return (disk, nil)
+            return OpenedSource(disk: disk)
         } catch {
             if request.parent != nil, case .unknownBackingFormat = error { throw ParentChain.formatNotRecorded(error) }
             throw ServiceError(error)

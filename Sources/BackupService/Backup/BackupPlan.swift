@@ -17,10 +17,16 @@ struct BackupPlan: Sendable {
     /// How the image is laid out whose place the target takes; `nil` where that doesn't count.
     let layout: Qcow2Options?
 
-    init(source: OpenedDisk, sync: BackupRequest.Sync, layout: Qcow2Options? = nil) {
-        self.source = source
+    /// How much of what is read is proven meanwhile; `nil` where that is not asked for.
+    let proof: BackupSummary.Proof?
+    private let device: any BlockDevice
+
+    init(source: OpenedSource, sync: BackupRequest.Sync) {
+        self.source = source.disk
         self.sync = sync
-        self.layout = layout
+        layout = source.layout
+        proof = source.proof?.extent
+        device = source.device
     }
 
     /// Works by a bitmap, or has it start anew.
@@ -89,8 +95,8 @@ struct BackupPlan: Sendable {
 
     /// What the job reads: with a bitmap, a disk that has it.
     func makeJobSource() throws(ServiceError) -> any BlockDevice {
-        guard let bitmap, let bits else { return source.device }
-        let guest = GuestDevice(source.device)
+        guard let bitmap, let bits else { return device }
+        let guest = GuestDevice(device)
         do throws(DirtyBitmapError) {
             let named = try NamedBitmap(name: bitmap.name, bits: bits)
             try guest.withBitmaps { (bitmaps) throws(DirtyBitmapError) in try bitmaps.add(named) }

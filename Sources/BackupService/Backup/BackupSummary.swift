@@ -2,6 +2,14 @@
 
 /// What a finished backup did. Sizes are in bytes.
 public struct BackupSummary: Sendable, Equatable {
+    /// How much of a chain has manifests to prove it by.
+    public enum Proof: String, Sendable {
+        case all
+        /// Some of its files.
+        case part
+        case none
+    }
+
     /// The finished target.
     public var target: String
     /// What was made, after what the source allows has been considered.
@@ -26,6 +34,8 @@ public struct BackupSummary: Sendable, Equatable {
     public var bitmap: BitmapSummary?
     /// Why the bitmap is not up to the backup, which is complete all the same; `nil` where it is, or was to stay.
     public var bitmapFailure: ServiceError?
+    /// How much of what was read was proven by manifests; `nil` where that was not asked for.
+    public var proof: Proof?
     /// The backup's manifest; `nil` where there is none.
     public var manifest: ManifestSummary?
     /// Why there is no manifest although the backup, which is complete, was to have one.

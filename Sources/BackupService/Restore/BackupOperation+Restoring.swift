@@ -13,19 +13,25 @@ extension BackupOperation {
         var copy = request.copy
         copy.sync = .full
         copy.isBackup = false
+        copy.digest = nil
         copy.targetFormat = request.targetFormat ?? replaced.formatToWrite
         let existing = copy.existingTarget
+        // What manifests tell of is an image's active state.
+        let verifies = request.verifies && copy.snapshot == nil
         let targetOptions = copy.targetOptions
         self.init(
             copy,
-            opening: { () async throws(ServiceError) -> (disk: OpenedDisk, layout: Qcow2Options?) in
+            opening: { () async throws(ServiceError) in
                 if isFormatOpen { try await replaced.check() }
                 let disk = try await chain.open()
-                guard existing != .refuse else { return (disk, nil) }
+                var source = OpenedSource(disk: disk)
+                if verifies { source.proof = try await ChainProof(of: disk, named: request.copy.source, warn: warn) }
+                guard existing != .refuse else { return source }
                 try await ReplacedChain(path: replaced.path, folder: chain.folder).check(against: disk)
-                guard existing == .replace, let image = await replaced.image() else { return (disk, nil) }
+                guard existing == .replace, let image = await replaced.image() else { return source }
                 await replaced.warnOfLosses(of: image, options: targetOptions, warn: warn)
-                return (disk, image.layoutOptions)
+                source.layout = image.layoutOptions
+                return source
             }, warn: warn)
     }
 }

@@ -13,6 +13,8 @@ public struct RestoreRequest: Sendable {
     public var targetFormat: ImageFormat?
     /// The folder where the files are that the backup and its chain name; `nil` for where they say.
     public var chainFolder: String?
+    /// Prove what is read by the backups' manifests, as far as there are any.
+    public var verifies = true
 
     public init(source: String, target: String) {
         copy = BackupRequest(source: source, target: target)

@@ -25,6 +25,16 @@ struct RestoreCommand: CopyingCommand {
         completion: .file())
     var target: String
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Prove what is read by the manifests of BACKUP and its chain.",
+            discussion: """
+                Content that is not what was written ends the restore; with --no-verify it is restored as it is. Files \
+                without a manifest can't be proven.
+                """))
+    var verify = true
+
     @OptionGroup(title: "Backup")
     var chainOptions: ChainOptions
 
@@ -52,6 +62,7 @@ struct RestoreCommand: CopyingCommand {
     func request() throws -> RestoreRequest {
         var request = RestoreRequest(source: backup, target: target)
         request.chainFolder = chainOptions.folder
+        request.verifies = verify
         request.copy.trustsChain = chainOptions.trustsChain
         request.targetFormat = targetOptions.format
         request.copy.sourceFormat = chainOptions.format

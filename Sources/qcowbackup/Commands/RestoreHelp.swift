@@ -8,6 +8,9 @@ enum RestoreHelp {
         TARGET.partial. The files of the chain are only read, and TARGET can't be one of them. A chain with a file \
         missing, damaged or unfinished is refused.
 
+        What has a manifest is proven while it is read: content that is not what was written ends the restore. The \
+        summary says whether all, part or none of the chain could be proven.
+
         Each file of a chain is a point in time: name an earlier one to go back further. Later ones aren't needed.
 
         --force puts the disk back into place: the old one goes only once the new one is complete and on stable storage. \

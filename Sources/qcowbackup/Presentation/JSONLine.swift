@@ -73,6 +73,8 @@ enum JSONLine {
         /// Whether the bitmap is up to the backup, or `unknown`; `nil` where it was to stay as it is.
         let bitmapUpdated: Truth?
         let parent: String?
+        /// Of a restore: how much of the chain was proven.
+        let proof: String?
         let manifest: String?
         /// Root digest of what the backup holds.
         let content: String?
@@ -99,6 +101,7 @@ enum JSONLine {
             case bitmapMode = "bitmap-mode"
             case bitmapUpdated = "bitmap-updated"
             case parent
+            case proof
             case manifest
             case content
             case fallback
@@ -188,7 +191,7 @@ enum JSONLine {
                 target: summary.target, sync: summary.sync.rawValue, bitmap: summary.bitmap?.name,
                 bitmapMode: summary.bitmap?.mode.rawValue,
                 bitmapUpdated: summary.bitmap?.update.map { Truth($0) }, parent: summary.bitmap?.parent,
-                manifest: summary.manifest?.path, content: summary.manifest?.content,
+                proof: summary.proof?.rawValue, manifest: summary.manifest?.path, content: summary.manifest?.content,
                 fallback: summary.bitmap?.fallback,
                 unchanged: summary.sync.isIncrement ? summary.bitmap?.isUnchanged : nil,
                 virtualSize: summary.virtualSize, bytesRead: summary.bytesRead,

@@ -25,8 +25,17 @@ struct SummaryText: CustomStringConvertible {
             }
             parts.append(text)
         }
+        if let proof = summary.proof { parts.append(Self.text(proof)) }
         let time = "\(Decimal(summary.seconds, digits: 1)) s, \(ByteSize(summary.bytesPerSecond))/s"
         return "\(printable(summary.target)): \(kind)\(parts.joined(separator: ", ")) in \(time)"
+    }
+
+    private static func text(_ proof: BackupSummary.Proof) -> String {
+        switch proof {
+        case .all: "all proven"
+        case .part: "proven in part"
+        case .none: "not proven for want of a manifest"
+        }
     }
 
     /// What was made, where that does not go without saying.

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import BlockIO
+import Qcow2Format
+
+/// Proves a backup and its chain by their manifests while they are read.
+struct ChainProof: Sendable {
+    /// What to read instead of the disk itself.
+    let device: any BlockDevice
+    /// How much can be proven.
+    let extent: BackupSummary.Proof
+
+    /// - Parameters:
+    ///   - backup: the path of the top layer.
+    ///   - warn: called for manifests that are there and can't be used.
+    init(of disk: OpenedDisk, named backup: String, warn: (String) -> Void) async throws(ServiceError) {
+        let chain = try await VerifiedChain(disk, own: ManifestFile(besides: backup), usesManifests: true)
+        for layer in chain.layers {
+            if case .unusable(let reason) = layer.manifest { warn("\(reason): \(layer.path) is restored unproven") }
+            for problem in layer.problems { warn("\(layer.path): \(problem)") }
+        }
+        let proofCount = chain.proofs.count { $0 != nil }
+        device = proofCount == 0 ? disk.device : VerifyingDevice(disk.device, layers: chain.proofs)
+        extent = proofCount == 0 ? .none : proofCount == chain.proofs.count ? .all : .part
+    }
+}
