@@ -50,10 +50,7 @@ struct SourceBitmap: Sendable {
         async throws(ServiceError)
     {
         let layer = disk.layers[0]
-        guard layer.format == .qcow2 else {
-            throw ServiceError(
-                .usage, "\(layer.path) is a raw disk: only qcow2 images have bitmaps", advice: "leave --bitmap out")
-        }
+        let file = try layer.imageWithBitmaps()
         self.name = name
         image = layer.path
         backingStamp = BackingStamp.of(disk)
@@ -61,7 +58,7 @@ struct SourceBitmap: Sendable {
         let cleanBits = try await Self.cleanBits(request.granularity, for: disk)
         let bitmaps: PersistentBitmaps
         do throws(BlockError) {
-            bitmaps = try await Qcow2File(layer.file).openBitmaps(forWriting: Self.mayChange(request))
+            bitmaps = try await file.openBitmaps(forWriting: Self.mayChange(request))
         } catch {
             let failure = Self.unopened(error)
             // A backup tonight is worth more than a bitmap.

@@ -39,10 +39,10 @@ final class MapLayer {
     }
 
     private static func isPreallocated(_ layer: OpenedDisk.Layer) async throws(BlockError) -> Bool {
-        guard layer.format == .qcow2, let allocated = layer.file.allocatedLength else { return false }
+        guard let image = layer.image, let allocated = layer.file.allocatedLength else { return false }
         // Broken refcounts are no reason not to map what can be mapped.
         do throws(BlockError) {
-            return try await Qcow2File(layer.file).seemsPreallocated(allocatedLength: allocated)
+            return try await image.seemsPreallocated(allocatedLength: allocated)
         } catch {
             return false
         }

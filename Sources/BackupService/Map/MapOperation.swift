@@ -66,6 +66,7 @@ public struct MapOperation: Sendable {
     public func picture(bands: Int, columns: Int, bitmap: String? = nil) async throws(ServiceError) -> MapPicture {
         try await Inspection.run { () async throws(ServiceError) in
             let disk = try await open()
+            if bitmap != nil { _ = try disk.layers[0].imageWithBitmaps() }
             do throws(BlockError) {
                 return try await draw(disk, bands: bands, columns: columns, bitmap: bitmap)
             } catch {
@@ -77,12 +78,8 @@ public struct MapOperation: Sendable {
     private func draw(
         _ disk: OpenedDisk, bands: Int, columns: Int, bitmap: String?
     ) async throws(BlockError) -> MapPicture {
-        let bits: DirtyBitmap?
-        if let bitmap {
-            bits = try await Qcow2File(disk.layers[0].file).openBitmaps().load(bitmap)
-        } else {
-            bits = nil
-        }
+        var bits: DirtyBitmap?
+        if let bitmap, let image = disk.layers[0].image { bits = try await image.openBitmaps().load(bitmap) }
         let layers = try await MapLayer.layers(of: disk)
         let mostBands = max(1, Self.maximumCells / (columns * layers.count))
         if bands > mostBands {

@@ -31,7 +31,7 @@ struct BitmapReader: Sendable {
     ///   that can be relied on.
     func directory(_ location: BitmapsExtension) async throws(BlockError) -> [BitmapDirectoryEntry] {
         // The length has been checked against the cap and the file.
-        let bytes = try await read(at: location.directoryOffset, count: Int(location.directoryLength))
+        let bytes = try await file.contents(at: location.directoryOffset, count: Int(location.directoryLength))
         do throws(Qcow2Error.Problem) {
             return try BitmapDirectory.decode(
                 bytes, count: location.count, diskLength: layout.size, clusterLength: clusterLength,
@@ -44,7 +44,7 @@ struct BitmapReader: Sendable {
     /// Reads and checks a bitmap table.
     func table(of entry: BitmapDirectoryEntry) async throws(BlockError) -> [BitmapTableEntry] {
         // The size has been checked against the cap and the file.
-        let bytes = try await read(at: entry.tableOffset, count: Int(entry.tableSize) * 8)
+        let bytes = try await file.contents(at: entry.tableOffset, count: Int(entry.tableSize) * 8)
         let fileLength = file.length
         var table: [BitmapTableEntry] = []
         table.reserveCapacity(Int(entry.tableSize))
@@ -120,13 +120,5 @@ struct BitmapReader: Sendable {
         } catch {
             preconditionFailure("granularities of images are allowed in memory: \(error)")
         }
-    }
-
-    private func read(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var span = bytes.mutableSpan
-        var target = span.mutableBytes
-        try await file.read(at: offset, into: &target)
-        return bytes
     }
 }

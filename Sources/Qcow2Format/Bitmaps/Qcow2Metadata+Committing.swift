@@ -27,15 +27,8 @@ extension Qcow2Metadata {
     func commit(_ header: HeaderCluster) async throws(BlockError) {
         var header = header
         let bytes = try encode(&header)
-        var old = [UInt8](repeating: 0, count: bytes.count)
-        var span = old.mutableSpan
-        var target = span.mutableBytes
         // The tables lie behind the first cluster, so the file holds all of it.
-        try await file.read(at: 0, into: &target)
-        for step in HeaderSectors.steps(from: old, to: bytes) {
-            try await file.write(at: UInt64(step.offset), from: step.bytes.span.bytes)
-            try await file.flush()
-        }
+        try await HeaderSectors.replace(with: bytes, in: file)
         state.withLock { state in
             state.header = header
             state.isHeaderDirty = false

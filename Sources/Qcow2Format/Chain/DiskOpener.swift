@@ -38,9 +38,7 @@ public struct DiskOpener: Sendable {
     /// What has been opened on the way down a chain.
     private struct Chain {
         var layers: [OpenedDisk.Layer] = []
-        var dataFiles: [FileDevice] = []
         var warnings: [String] = []
-        var images: [Qcow2File] = []
     }
 
     /// Opens the disk in a file.
@@ -75,27 +73,20 @@ public struct DiskOpener: Sendable {
             let role = Self.role(of: index, in: chain.layers)
             let backing = device
             device = try await Self.wrap(layer.path, role) { () async throws(BlockError) -> any BlockDevice in
-                guard layer.format == .qcow2 else { return try SectorDisk(layer.file) }
-                return try await chain.images[index].open(
-                    snapshot: index == 0 ? snapshot : nil, dataFile: Self.dataFile(of: index, in: chain),
-                    backing: backing, cacheLength: cacheLength)
+                guard let image = layer.image else { return try SectorDisk(layer.file) }
+                return try await image.open(
+                    snapshot: index == 0 ? snapshot : nil, dataFile: layer.dataFile, backing: backing,
+                    cacheLength: cacheLength)
             }
             lengths.append(device?.length ?? 0)
         }
         guard let device else { preconditionFailure("a chain has at least one layer") }
         return OpenedDisk(
-            device: device, layers: chain.layers, lengths: lengths.reversed(), dataFiles: chain.dataFiles,
-            warnings: chain.warnings)
+            device: device, layers: chain.layers, lengths: lengths.reversed(), warnings: chain.warnings)
     }
 
     private static func role(of index: Int, in layers: [OpenedDisk.Layer]) -> ChainError.Role {
         index == 0 ? .disk : .backingFile(of: layers[index - 1].path)
-    }
-
-    /// Data files are opened in the order of the images that have one.
-    private static func dataFile(of index: Int, in chain: Chain) -> FileDevice? {
-        guard chain.images[index].references.hasExternalDataFile else { return nil }
-        return chain.dataFiles[chain.images[..<index].count { $0.references.hasExternalDataFile }]
     }
 
     /// Opens file after file until one has no backing file.
@@ -111,15 +102,15 @@ public struct DiskOpener: Sendable {
             guard !chain.layers.contains(where: { $0.file.identity == file.identity }) else {
                 throw .loop(path: path)
             }
-            guard chain.layers.count < Qcow2Limits.chainDepth else { throw .tooDeep(limit: Qcow2Limits.chainDepth) }
+            guard chain.layers.count < Self.longestChain else { throw .tooDeep(limit: Self.longestChain) }
             note(file, in: &chain)
             let actual: ImageFormat
             if let format { actual = format } else { actual = try await recognise(file, role) }
-            chain.layers.append(OpenedDisk.Layer(path: path, format: actual, file: file))
-            guard actual == .qcow2 else { return }
+            guard actual == .qcow2 else {
+                return chain.layers.append(OpenedDisk.Layer(path: path, format: actual, file: file, image: nil))
+            }
             let image = try await Self.wrap(path, role) { () async throws(BlockError) in try await Qcow2File(file) }
-            chain.images.append(image)
-            chain.layers[chain.layers.count - 1].identity = image.identity
+            chain.layers.append(OpenedDisk.Layer(path: path, format: actual, file: file, image: image))
             chain.warnings += image.warnings
             try await openDataFile(of: image, at: path, into: &chain)
             guard let name = image.references.backingFileName else { return }
@@ -132,7 +123,8 @@ public struct DiskOpener: Sendable {
     private func checkName(of path: String, in chain: Chain) throws(ChainError) {
         guard let folder else { return }
         let name = ChainFolder.lastPart(of: path)
-        let names = (chain.layers.map(\.path) + chain.dataFiles.map(\.name)).map(ChainFolder.lastPart)
+        let names = chain.layers.flatMap { [$0.path] + ($0.dataFile.map { [$0.name] } ?? []) }
+            .map(ChainFolder.lastPart)
         // Strings that are equal as text may be different names of files.
         guard !names.contains(where: { $0.utf8.elementsEqual(name.utf8) }) else {
             throw .ambiguousName(name, folder: folder.path)
@@ -168,7 +160,6 @@ public struct DiskOpener: Sendable {
         try checkName(of: dataPath, in: chain)
         let file = try await open(dataPath, .dataFile(of: path))
         note(file, in: &chain)
-        chain.dataFiles.append(file)
         chain.layers[chain.layers.count - 1].dataFile = file
     }
 

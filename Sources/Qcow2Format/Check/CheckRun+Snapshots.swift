@@ -4,8 +4,6 @@ import BinaryCoding
 import BlockIO
 
 extension CheckRun {
-    /// Bytes of an entry's fixed fields.
-    private static let fixedLength: UInt64 = 40
     /// Bytes of extra data that every entry of a version 3 image has: the size of the VM state and that of the disk.
     private static let requiredExtraLength: UInt64 = 16
     /// More extra data than any version has.
@@ -40,15 +38,17 @@ extension CheckRun {
         var order: [L1Location] = []
         var offset = fields.snapshotsOffset
         for number in 1...fields.snapshotCount {
-            guard let start = offset.alignedUp(to: 8), let fixedEnd = start.adding(Self.fixedLength) else {
+            guard let start = offset.alignedUp(to: 8), let fixedEnd = start.adding(SnapshotEntry.fixedLength) else {
                 return give(up: "it has no end")
             }
-            let fixed = try await reader.bytes(at: start, count: Int(Self.fixedLength))
-            let entry = Self.entry(fixed)
+            let fixed = try await reader.bytes(at: start, count: Int(SnapshotEntry.fixedLength))
+            guard let entry = try? SnapshotEntry(decoding: fixed.span.bytes) else {
+                return give(up: "entry \(number) is truncated")
+            }
             guard entry.extraLength <= Self.maximumExtraLength else {
                 return give(up: "entry \(number) has \(entry.extraLength) bytes of extra data")
             }
-            guard let end = fixedEnd.adding(entry.extraLength + entry.namesLength),
+            guard let end = fixedEnd.adding(entry.variableLength),
                 end - fields.snapshotsOffset <= Qcow2Limits.snapshotTableLength
             else {
                 return give(up: "it is longer than \(Qcow2Limits.snapshotTableLength) bytes")
@@ -56,9 +56,10 @@ extension CheckRun {
             if layout.version >= 3, entry.extraLength < Self.requiredExtraLength {
                 log.note(.snapshot, "snapshot \(number)", at: start, "its entry is incomplete")
             }
-            if note(entry.l1, ofSnapshot: number, at: start) {
-                if found[entry.l1] == nil { order.append(entry.l1) }
-                found[entry.l1, default: 0] += 1
+            let l1 = L1Location(offset: entry.l1TableOffset, entryCount: UInt64(entry.l1Size))
+            if note(l1, ofSnapshot: number, at: start) {
+                if found[l1] == nil { order.append(l1) }
+                found[l1, default: 0] += 1
             }
             offset = end
         }
@@ -73,18 +74,6 @@ extension CheckRun {
             add(.snapshotL1Table, offset: location.offset, length: location.entryCount * 8, count: count)
             try await gatherTables(of: location, count: count, isActive: false)
         }
-    }
-
-    private static func entry(_ bytes: [UInt8]) -> (l1: L1Location, namesLength: UInt64, extraLength: UInt64) {
-        let span = bytes.span.bytes
-        let idLength: UInt16 = (try? span.bigEndian(at: 12)) ?? 0
-        let nameLength: UInt16 = (try? span.bigEndian(at: 14)) ?? 0
-        let extraLength: UInt32 = (try? span.bigEndian(at: 36)) ?? 0
-        let l1Size: UInt32 = (try? span.bigEndian(at: 8)) ?? 0
-        return (
-            L1Location(offset: (try? span.bigEndian(at: 0)) ?? 0, entryCount: UInt64(l1Size)),
-            UInt64(idLength) + UInt64(nameLength), UInt64(extraLength)
-        )
     }
 
     /// - Returns: whether the snapshot's L1 table can be followed.

@@ -164,11 +164,7 @@ final class ImageRepair {
         }
         // The tables lie behind the first cluster; where they don't, the file may end before it does.
         guard file.length >= UInt64(new.count) else { return }
-        let old = try await file.contents(at: 0, count: new.count)
-        for step in HeaderSectors.steps(from: old, to: new) {
-            try await file.write(at: UInt64(step.offset), from: step.bytes.span.bytes)
-            try await file.flush()
-        }
+        try await HeaderSectors.replace(with: new, in: file)
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
+import BlockIO
 
 /// What has to be written, and in which order, to turn the first cluster of an image into another one.
 ///
@@ -37,6 +38,17 @@ struct HeaderSectors {
         steps.append(Step(offset: start, bytes: Array(withoutBitmaps(new)[start..<last + sectorLength])))
         if hasBitmaps(new) { steps.append(Step(offset: 0, bytes: sector(0, of: new))) }
         return steps
+    }
+
+    /// Turns the first cluster of a file into another one, each step durable before the next.
+    ///
+    /// - Parameter new: the whole cluster. The file is at least as long.
+    static func replace(with new: [UInt8], in file: any StorageDevice) async throws(BlockError) {
+        let old = try await file.contents(at: 0, count: new.count)
+        for step in steps(from: old, to: new) {
+            try await file.write(at: UInt64(step.offset), from: step.bytes.span.bytes)
+            try await file.flush()
+        }
     }
 
     private static func sector(_ start: Int, of cluster: [UInt8]) -> [UInt8] {

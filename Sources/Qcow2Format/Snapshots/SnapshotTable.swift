@@ -7,8 +7,6 @@ import BlockIO
 ///
 /// Spec: “Snapshots”.
 enum SnapshotTable {
-    /// Bytes of an entry's fixed fields.
-    private static let fixedLength: UInt64 = 40
     /// Bytes of the extra data that are read: the size of the VM state, that of the disk, and the instruction count.
     private static let knownExtraLength: UInt64 = 24
 
@@ -34,13 +32,12 @@ enum SnapshotTable {
         var snapshots: [Snapshot] = []
         var offset = header.snapshotsOffset
         for _ in 0..<header.snapshotCount {
-            guard let fixedEnd = offset.adding(fixedLength), fixedEnd <= file.length else {
+            guard let fixedEnd = offset.adding(SnapshotEntry.fixedLength), fixedEnd <= file.length else {
                 throw fail(.pastEnd(.snapshotTable, offset: offset, fileLength: file.length))
             }
-            let fixed = try await file.contents(at: offset, count: Int(fixedLength))
+            let fixed = try await file.contents(at: offset, count: Int(SnapshotEntry.fixedLength))
             let entry = try decoded(fixed, fail)
-            let variable = entry.extraLength + entry.idLength + entry.nameLength
-            guard let end = fixedEnd.adding(variable), end <= file.length,
+            guard let end = fixedEnd.adding(entry.variableLength), end <= file.length,
                 end - header.snapshotsOffset <= Qcow2Limits.snapshotTableLength
             else {
                 throw fail(.pastEnd(.snapshotTable, offset: offset, fileLength: file.length))
@@ -66,31 +63,11 @@ enum SnapshotTable {
         return (snapshots, offset - header.snapshotsOffset)
     }
 
-    private struct FixedFields {
-        let l1TableOffset: UInt64
-        let l1Size: UInt32
-        let idLength: UInt64
-        let nameLength: UInt64
-        let extraLength: UInt64
-        let dateSeconds: UInt32
-        let dateNanoseconds: UInt32
-        let vmClockNanoseconds: UInt64
-        let vmStateSize: UInt32
-    }
-
     private static func decoded(
         _ bytes: [UInt8], _ fail: (Qcow2Error.Problem) -> BlockError
-    ) throws(BlockError) -> FixedFields {
-        let span = bytes.span.bytes
+    ) throws(BlockError) -> SnapshotEntry {
         do {
-            let idLength: UInt16 = try span.bigEndian(at: 12)
-            let nameLength: UInt16 = try span.bigEndian(at: 14)
-            let extraLength: UInt32 = try span.bigEndian(at: 36)
-            return FixedFields(
-                l1TableOffset: try span.bigEndian(at: 0), l1Size: try span.bigEndian(at: 8),
-                idLength: UInt64(idLength), nameLength: UInt64(nameLength), extraLength: UInt64(extraLength),
-                dateSeconds: try span.bigEndian(at: 16), dateNanoseconds: try span.bigEndian(at: 20),
-                vmClockNanoseconds: try span.bigEndian(at: 24), vmStateSize: try span.bigEndian(at: 32))
+            return try SnapshotEntry(decoding: bytes.span.bytes)
         } catch {
             throw fail(.snapshotTable(rule: "an entry is truncated"))
         }

@@ -53,8 +53,17 @@ struct CopyingOptions: ParsableArguments {
             valueName: "action"))
     var onTargetError: BackupRequest.ErrorHandling = .report
 
+    /// - Throws: `ValidationError` where `--speed` is no number of bytes.
+    func apply(to request: inout BackupRequest) throws {
+        request.copyRange = copyRange
+        request.workers = maximumWorkers
+        request.speed = try bytesPerSecond()
+        request.onSourceError = onSourceError
+        request.onTargetError = onTargetError
+    }
+
     /// The value of `--speed` in bytes each second; 0 for no limit.
-    func bytesPerSecond() throws -> UInt64 {
+    private func bytesPerSecond() throws -> UInt64 {
         guard let speed else { return 0 }
         guard let size = ByteSize(parsing: speed) else {
             throw ValidationError("--speed is a number of bytes such as 100M, not '\(speed)'")

@@ -46,8 +46,15 @@ struct TargetOptions: ParsableArguments {
         lists.flatMap(\.options)
     }
 
-    var existing: BackupRequest.ExistingTarget {
+    private var existing: BackupRequest.ExistingTarget {
         reuses ? .reuse : replaces ? .replace : .refuse
+    }
+
+    /// Sets all but the format, which `restore` may choose by what the target is.
+    func apply(to request: inout BackupRequest) {
+        request.targetOptions = options
+        request.existingTarget = existing
+        request.keepPartial = keepPartial
     }
 
     func validate() throws {

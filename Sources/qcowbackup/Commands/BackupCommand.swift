@@ -68,16 +68,10 @@ struct BackupCommand: CopyingCommand {
         request.snapshot = sourceOptions.snapshot
         request.forceShare = sourceOptions.forceShare
         request.targetFormat = targetOptions.format ?? .qcow2
-        request.targetOptions = targetOptions.options
-        request.existingTarget = targetOptions.existing
-        request.keepPartial = targetOptions.keepPartial
+        targetOptions.apply(to: &request)
         request.compression = try compression.settings(targetOptions: targetOptions.options)
         manifest.apply(to: &request)
-        request.copyRange = copying.copyRange
-        request.workers = copying.maximumWorkers
-        request.speed = try copying.bytesPerSecond()
-        request.onSourceError = copying.onSourceError
-        request.onTargetError = copying.onTargetError
+        try copying.apply(to: &request)
         return request
     }
 

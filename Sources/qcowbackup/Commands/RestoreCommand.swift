@@ -67,15 +67,9 @@ struct RestoreCommand: CopyingCommand {
         request.targetFormat = targetOptions.format
         request.copy.sourceFormat = chainOptions.format
         request.copy.backingFormat = chainOptions.backingFormat
-        request.copy.targetOptions = targetOptions.options
-        request.copy.existingTarget = targetOptions.existing
-        request.copy.keepPartial = targetOptions.keepPartial
+        targetOptions.apply(to: &request.copy)
         request.copy.compression = try compression.settings(targetOptions: targetOptions.options)
-        request.copy.copyRange = copying.copyRange
-        request.copy.workers = copying.maximumWorkers
-        request.copy.speed = try copying.bytesPerSecond()
-        request.copy.onSourceError = copying.onSourceError
-        request.copy.onTargetError = copying.onTargetError
+        try copying.apply(to: &request.copy)
         return request
     }
 
