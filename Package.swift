@@ -59,7 +59,7 @@ let package = Package(
         library("BinaryCoding"),
         library("BlockIO", ["BinaryCoding", "CLinux", collections, system]),
         library("DirtyBitmaps", ["BinaryCoding"]),
-        cLibrary("CXXHash", pkgConfig: "libxxhash", debian: "libxxhash-dev"),
+        .target(name: "CXXHash"),
         library("BackupManifest", ["BinaryCoding", "BlockIO", "CXXHash", "DirtyBitmaps", crypto, system]),
         library(
             "Qcow2Format",

@@ -13,8 +13,8 @@ public struct Digest: Sendable, Hashable {
     let length: Int
 
     /// The canonical form, most significant byte first, as xxhsum prints it.
-    init(_ hash: XXH128_hash_t) {
-        words = (hash.high64, hash.low64, 0, 0)
+    init(_ hash: cxxhash_digest) {
+        words = (hash.high, hash.low, 0, 0)
         length = 16
     }
 

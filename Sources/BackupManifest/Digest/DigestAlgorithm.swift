@@ -21,7 +21,7 @@ public enum DigestAlgorithm: String, Sendable, CaseIterable {
     /// Digests bytes that are at hand at once.
     public func digest(of bytes: RawSpan) -> Digest {
         switch self {
-        case .xxh3: Digest(bytes.withUnsafeBytes { XXH3_128bits($0.baseAddress, $0.count) })
+        case .xxh3: Digest(bytes.withUnsafeBytes { cxxhash_xxh3_128($0.baseAddress, $0.count) })
         case .sha256: Digest(bytes.withUnsafeBytes { SHA256.hash(data: $0) })
         }
     }

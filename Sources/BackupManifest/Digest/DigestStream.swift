@@ -15,19 +15,18 @@ struct DigestStream: ~Copyable {
             xxh3 = nil
             return
         }
-        guard let state = XXH3_createState() else { fatalError("out of memory") }
+        guard let state = cxxhash_stream_create() else { fatalError("out of memory") }
         xxh3 = state
-        XXH3_128bits_reset(state)
     }
 
     deinit {
-        if let xxh3 { XXH3_freeState(xxh3) }
+        if let xxh3 { cxxhash_stream_free(xxh3) }
     }
 
     mutating func add(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { buffer in
             if let xxh3 {
-                XXH3_128bits_update(xxh3, buffer.baseAddress, buffer.count)
+                cxxhash_stream_add(xxh3, buffer.baseAddress, buffer.count)
             } else {
                 sha256.update(bufferPointer: buffer)
             }
@@ -36,7 +35,7 @@ struct DigestStream: ~Copyable {
 
     /// The digest of all that was added.
     func digest() -> Digest {
-        if let xxh3 { return Digest(XXH3_128bits_digest(xxh3)) }
+        if let xxh3 { return Digest(cxxhash_stream_digest(xxh3)) }
         return Digest(sha256.finalize())
     }
 }
