@@ -9,7 +9,8 @@ import DirtyBitmaps
 ///
 /// What was lost has no content behind it that the bitmap doesn't mark: whatever is there now was written since. So only
 /// what lies behind the last unmarked content is compared, and that is looked for from the end: on most disks it is near
-/// there, and few questions are asked.
+/// there, and few questions are asked. A disk that was grown with room allocated in advance has stored zeroes there, as a
+/// cluster has beside a part that was written: what is stored is read, but only where the parent has something as well.
 struct ForgottenEnd {
     let source: any BlockDevice
     let parent: any BlockDevice
@@ -21,69 +22,82 @@ struct ForgottenEnd {
     /// The largest cluster that an image has. A parent's cluster that begins with content may end in stored zeroes.
     private static let largestCluster: UInt64 = 2 << 20
     private static let bufferLength: UInt64 = 64 << 10
+    /// How many ranges to remember in one step.
+    private static let mostRanges = 4096
 
     /// Where the increment must hold the source's zeroes, in order.
     func ranges() async throws(BlockError) -> [Range<UInt64>] {
         let end = min(source.length, parent.length)
-        // A write fills up a whole cluster of the disk's image, of which it marks a part.
-        let widened = try await widened()
-        let start = try await endOfContent(before: end, outside: widened)
+        let start = try await endOfContent(before: end)
         // Were it not read, each increment would hold such a cluster anew.
         let readEnd = min(start.alignedUp(to: Self.largestCluster) ?? end, end)
         var ranges: [Range<UInt64>] = []
-        var probe = PairProbe(source, parent)
+        var probe = TailProbe(source, parent)
         for area in Self.cleanAreas(start..<end, of: recorded) {
             var position = area.lowerBound
             while position < area.upperBound {
                 let limit = position < readEnd ? min(area.upperBound, readEnd) : area.upperBound
                 let (length, content) = try await probe.next(at: position, end: limit)
-                let range = position..<position + length
+                let isStored = content == .contentInBoth
+                let range = position..<position + (isStored ? min(length, Self.bufferLength) : length)
                 position = range.upperBound
-                // Behind the last content that isn't marked, what is stored fills up such a cluster.
-                guard content != .zeroInBoth else { continue }
-                if content == .zeroOverContent, range.lowerBound < readEnd, try await isZero(range) { continue }
-                if let last = ranges.last, last.upperBound == range.lowerBound {
-                    ranges[ranges.count - 1] = last.lowerBound..<range.upperBound
-                } else {
-                    ranges.append(range)
-                }
+                guard content != .nothing else { continue }
+                if isStored || range.lowerBound < readEnd, try await isZero(range) { continue }
+                Self.append(range, to: &ranges)
             }
         }
         return ranges
     }
 
-    /// Where the last content ends outside of what is marked; 0 where there is none.
-    private func endOfContent(
-        before end: UInt64, outside marked: DirtyBitmap
-    ) async throws(BlockError) -> UInt64 {
+    /// Where the last content ends that isn't marked; 0 where there is none.
+    private func endOfContent(before end: UInt64) async throws(BlockError) -> UInt64 {
         var (end, step) = (end, Self.firstStep)
         while end > 0 {
             let start = end > step ? end - step : 0
-            var found: UInt64?
-            var probe = ZeroProbe(source)
-            for area in Self.cleanAreas(start..<end, of: marked) {
+            var stored: [Range<UInt64>] = []
+            var isCut = false
+            var probe = TailProbe(source, parent)
+            for area in Self.cleanAreas(start..<end, of: recorded) {
                 var position = area.lowerBound
                 while position < area.upperBound {
-                    let (length, isZero) = try await probe.next(at: position, end: area.upperBound)
+                    let (length, content) = try await probe.next(at: position, end: area.upperBound)
+                    if content == .contentInBoth { Self.append(position..<position + length, to: &stored) }
                     position += length
-                    if !isZero { found = position }
+                }
+                if stored.count > Self.mostRanges {
+                    stored.removeFirst(stored.count / 2)
+                    isCut = true
                 }
             }
-            if let found { return found }
-            end = start
-            step = step.multiplied(by: 2) ?? .max
+            for range in stored.reversed() {
+                if let found = await endOfData(in: range) { return found }
+            }
+            end = isCut ? stored[0].lowerBound : start
+            step = isCut ? Self.firstStep : step.multiplied(by: 2) ?? .max
         }
         return 0
     }
 
-    /// What the bitmap marks, and the rest of each cluster of which it marks a part.
-    private func widened() async throws(BlockError) -> DirtyBitmap {
-        let clusterSize = try await source.clusterSize()
-        guard clusterSize > recorded.granularity,
-            var widened = try? DirtyBitmap(length: recorded.length, granularity: clusterSize)
-        else { return recorded }
-        widened.formUnion(recorded)
-        return widened
+    /// Where the last sector of the source ends that isn't zero; `nil` where all are. What can't be read may be anything.
+    private func endOfData(in range: Range<UInt64>) async -> UInt64? {
+        var end = range.upperBound
+        while end > range.lowerBound {
+            let start = end - min(end - range.lowerBound, Self.bufferLength)
+            guard let bytes = try? await source.contents(at: start, count: Int(end - start)) else { return end }
+            if !bytes.span.bytes.isZero, let index = bytes.lastIndex(where: { $0 != 0 }) {
+                return min(end, (start + UInt64(index) + 1).alignedUp(to: 512) ?? end)
+            }
+            end = start
+        }
+        return nil
+    }
+
+    private static func append(_ range: Range<UInt64>, to ranges: inout [Range<UInt64>]) {
+        if let last = ranges.last, last.upperBound == range.lowerBound {
+            ranges[ranges.count - 1] = last.lowerBound..<range.upperBound
+        } else {
+            ranges.append(range)
+        }
     }
 
     /// The parts of a range that a bitmap doesn't mark, in order, found as they are asked for.

@@ -63,7 +63,9 @@ import Testing
     }
 
     /// A disk that was shrunk and has grown again lost what no bitmap marks; what was written since is marked.
-    @Test(arguments: 1...40) func forgottenEnd(seed: UInt64) async throws {
+    ///
+    /// - Parameter isStored: whether the disk's new end is allocated in advance, and its zeroes are known to no one.
+    @Test(arguments: 1...40, [false, true]) func forgottenEnd(seed: UInt64, isStored: Bool) async throws {
         var random = SeededRandom(seed: seed)
         let length = UInt64.random(in: 1...200, using: &random) * 512
         let bytes = random.bytes(count: Int(length))
@@ -73,7 +75,11 @@ import Testing
         var recorded = try DirtyBitmap(length: length, granularity: granularity)
         for _ in 0..<Int.random(in: 0...2, using: &random) { recorded.set(random.range(below: length)) }
         let shrunk = UInt64.random(in: 0..<length / 512, using: &random) * 512
-        try await source.writeZeroes(at: shrunk, length: length - shrunk)
+        if isStored {
+            try await source.write(at: shrunk, bytes: [UInt8](repeating: 0, count: Int(length - shrunk)))
+        } else {
+            try await source.writeZeroes(at: shrunk, length: length - shrunk)
+        }
         recorded.reset(shrunk..<length)
         for _ in 0..<Int.random(in: 0...2, using: &random) {
             let range = random.range(below: length - shrunk, alignment: 512)
@@ -114,6 +120,34 @@ import Testing
         let bits = try await IncrementContent(source: source, parent: source).bits(from: recorded)
         #expect(bits.isEmpty)
         #expect(source.counts[.blockStatus, default: 0] - before < 100)
+    }
+
+    /// Zeroes that are stored at the end of a disk are not read time and again where the parent has none.
+    @Test func storedZeroesAreNotRead() async throws {
+        let source = MemoryDevice(bytes: [UInt8](repeating: 1, count: 4096) + [UInt8](repeating: 0, count: 4 << 20))
+        let parent = MemoryDevice(length: source.length)
+        try await parent.write(at: 0, bytes: [UInt8](repeating: 1, count: 4096))
+        let recorded = try DirtyBitmap(length: source.length, granularity: 4096)
+        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        #expect(bits.isEmpty)
+        #expect(source.counts[.read, default: 0] <= 1)
+    }
+
+    /// Stored zeroes in many pieces, of which not all are remembered.
+    @Test func manyStoredZeroes() async throws {
+        let count = 10_000
+        let source = MemoryDevice(length: UInt64(count) * 8192)
+        let parent = MemoryDevice(length: source.length)
+        for index in 0..<count {
+            let byte: UInt8 = index == 10 ? 1 : 0
+            try await source.write(at: UInt64(index) * 8192, bytes: [UInt8](repeating: byte, count: 4096))
+            let old: UInt8 = index == 10 || index == 5000 ? 1 : 0
+            try await parent.write(at: UInt64(index) * 8192, bytes: [UInt8](repeating: old, count: 4096))
+        }
+        let recorded = try DirtyBitmap(length: source.length, granularity: 4096)
+        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let lost: Range<UInt64> = 5000 * 8192..<5000 * 8192 + 4096
+        #expect(bits.dirtyRanges() == [lost])
     }
 
     /// Whether a range is known to be zero, or lies past the end.

@@ -106,6 +106,20 @@ struct ChainTests {
         }
     }
 
+    /// The same, where the disk's new end has its place in the file at once, and nothing says that it is zero.
+    @Test(arguments: ["falloc", "full"])
+    func shrunkAndGrownWithRoom(preallocation: String) async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 1 << 30, changes: 0, seed: 6)
+            try await disk.io(["write -q -P 1 0 1M", "write -q -P 2 1000M 4k"])
+            try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
+            try await disk.resize(to: 990 << 20)
+            try await disk.resize(to: 1 << 30, preallocation: preallocation)
+            try await disk.increment()
+            try await disk.judge()
+        }
+    }
+
     /// A daily differential and hourly increments, each by a bitmap of its own.
     @Test func severalBitmaps() async throws {
         try await withTemporaryDirectory { directory in

@@ -54,10 +54,10 @@ struct ChainedDisk {
         try #require(!result.standardOutput.contains("failed"), "\(commands): \(result)")
     }
 
-    mutating func resize(to length: UInt64) async throws {
-        let shrinks = length < self.length ? ["--shrink"] : []
+    mutating func resize(to length: UInt64, preallocation: String = "off") async throws {
+        let how = length < self.length ? ["--shrink"] : ["--preallocation=\(preallocation)"]
         try await Program.qemuIMG.runSuccessfully(
-            ["resize", "-q", "-f", "qcow2"] + shrinks + [path.string, "\(length)"])
+            ["resize", "-q", "-f", "qcow2"] + how + [path.string, "\(length)"])
         self.length = length
     }
 
