@@ -75,13 +75,15 @@ struct BackupPlan: Sendable {
     private func strangers(in parent: ParentChain, for bitmap: SourceBitmap) throws(ServiceError) -> Int {
         try parent.disk.checkIdentities()
         let identities = parent.disk.layers.map(\.identity)
-        guard let origin = bitmap.origin?.backup, identities[0] != nil else { return 0 }
+        // Nothing is known: what lies over the lowest layer is little.
+        guard let origin = bitmap.origin?.backup else { return identities.count - 1 }
         let known = [origin] + bitmap.laterBackups
         for (index, identity) in identities.enumerated() {
             if let id = identity?.id, known.contains(id) { return index }
             if let id = identity?.parent?.id, known.contains(id) { return index + 1 }
         }
-        throw Self.otherParent(parent, bitmap.name, "")
+        guard identities[0] == nil else { throw Self.otherParent(parent, bitmap.name, "") }
+        return identities.count - 1
     }
 
     private static func otherParent(_ parent: ParentChain, _ bitmap: String, _ reason: String) -> ServiceError {

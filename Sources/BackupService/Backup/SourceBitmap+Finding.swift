@@ -33,14 +33,23 @@ extension SourceBitmap {
             return .unusable(
                 reason: "\(subject) is disabled: changes since then are missing from it", isMissing: false)
         }
-        if request.sync.isIncrement, !request.trustsChain, let origin = bitmaps.origin(of: name),
-            origin.backingStamp != backingStamp
-        {
+        if request.sync.isIncrement, !request.trustsChain, let origin = bitmaps.origin(of: name) {
+            if origin.wasDisabled {
+                return .unusable(
+                    reason: "\(subject) was disabled for a while: changes made then may be missing from it "
+                        + "(--trust-chain takes it as it is)",
+                    isMissing: false)
+            }
+            guard origin.backingStamp != backingStamp else { return try await load(name, of: bitmaps) }
             return .unusable(
                 reason: "the files behind \(image) have changed since \(subject) was cleared, which it does not tell "
                     + "(--trust-chain takes them as they are)",
                 isMissing: false)
         }
+        return try await load(name, of: bitmaps)
+    }
+
+    private static func load(_ name: String, of bitmaps: PersistentBitmaps) async throws(ServiceError) -> Found {
         do throws(BlockError) {
             return .usable(try await bitmaps.load(name))
         } catch {

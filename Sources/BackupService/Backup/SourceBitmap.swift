@@ -157,7 +157,7 @@ struct SourceBitmap: Sendable {
         var changes = changes(leaving: left)
         // Where nothing changed, an increment is as good to go on as its parent.
         guard !changes.isEmpty || alwaysSetsOrigin else { return }
-        let origin = identity.map { BitmapOrigin(backup: $0.id, backingStamp: backingStamp) }
+        let origin = BitmapOrigin(backup: identity?.id, backingStamp: backingStamp)
         changes.append(.setOrigin(name: name, origin))
         do throws(BlockError) {
             try await bitmaps.apply(changes)

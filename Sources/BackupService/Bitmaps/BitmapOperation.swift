@@ -34,7 +34,7 @@ public struct BitmapOperation: Sendable {
             return try await change(.add(name: name, granularity: granularity, isRecording: isRecording))
         case .remove(let name): return try await change(.remove(name: name))
         case .clear(let name): return try await change(.clear(name: name))
-        case .enable(let name): return try await change(.setRecording(name: name, true))
+        case .enable(let name): return try await apply([.setRecording(name: name, true)], enabling: name)
         case .disable(let name): return try await change(.setRecording(name: name, false))
         case .merge(let sources, let other, let target):
             guard let other, try !isSameFile(other, request.image) else {
@@ -49,9 +49,14 @@ public struct BitmapOperation: Sendable {
     }
 
     /// Opens the image for writing, makes changes, and closes it.
-    private func apply(_ changes: [BitmapChange]) async throws(ServiceError) -> BitmapReport {
+    ///
+    /// - Parameter enabled: a bitmap that records from then on; `nil` for none.
+    private func apply(
+        _ changes: [BitmapChange], enabling enabled: String? = nil
+    ) async throws(ServiceError) -> BitmapReport {
         let image = try await open(request.image, access: .readWrite, lock: .writable)
         let bitmaps = try await openBitmaps(of: image, forWriting: true)
+        let isGap = enabled.flatMap { bitmaps[$0] }.map { !$0.isRecording } ?? false
         do throws(BlockError) {
             do throws(BlockError) {
                 try await bitmaps.apply(changes)
@@ -70,6 +75,11 @@ public struct BitmapOperation: Sendable {
                 advice: "look with qcowbackup bitmap list")
         }
         bitmaps.warnings.forEach(warn)
+        if let enabled, isGap {
+            warn(
+                "what was written while bitmap '\(enabled)' was disabled is not in it: merge a bitmap that recorded it, or "
+                    + "start anew with a full backup (--sync=full --bitmap)")
+        }
         return await report(bitmaps, countsDirty: false)
     }
 

@@ -17,7 +17,7 @@ public enum BitmapChange: Sendable {
     case setOrigin(name: String, BitmapOrigin?)
     /// Makes everything clean.
     case clear(name: String)
-    /// Starts or stops the recording of writes; the bits stay.
+    /// Starts or stops the recording of writes; the bits stay. That it was disabled is noted with since when it counts.
     case setRecording(name: String, Bool)
     /// Makes dirty whatever is dirty in other bitmaps of the image.
     case merge(sources: [String], into: String)

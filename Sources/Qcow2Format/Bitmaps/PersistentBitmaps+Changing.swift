@@ -74,6 +74,9 @@ extension PersistentBitmaps {
             draft.bitmaps[index].bits = reader.emptyBitmap(reader.shape(of: draft.bitmaps[index].entry))
         case .setRecording(let name, let isRecording):
             let index = try usable(name, in: draft)
+            let wasRecording = draft.bitmaps[index].entry.flags.contains(.auto)
+            // Whichever program undoes it: what was written in between is missing.
+            if isRecording != wasRecording { draft.origins.noteDisabled(draft.bitmaps[index].entry.nameBytes) }
             if isRecording {
                 draft.bitmaps[index].entry.flags.insert(.auto)
             } else {

@@ -7,12 +7,14 @@ import BinaryCoding
 /// Kept in a header extension of the disk's image, of this program's own, that changes in the same write as the bitmap.
 /// QEMU keeps it as it is, also where it clears or removes the bitmap, so it tells of a wrong parent and proves none.
 public struct BitmapOrigin: Sendable, Equatable {
-    /// The backup that was made when the bitmap was last cleared.
-    public var backup: BackupID
+    /// The backup that was made when the bitmap was last cleared; `nil` for one that can't say which it is.
+    public var backup: BackupID?
     /// What the files behind the disk's own looked like then; see whoever makes it. 0 for a disk that stands alone.
     public var backingStamp: UInt64
+    /// Whether the bitmap has been disabled since, as far as is known: writes made then are missing from it.
+    public var wasDisabled = false
 
-    public init(backup: BackupID, backingStamp: UInt64) {
+    public init(backup: BackupID?, backingStamp: UInt64) {
         self.backup = backup
         self.backingStamp = backingStamp
     }
@@ -33,6 +35,7 @@ struct BitmapOrigins: Sendable, Equatable {
     private static let version: UInt32 = 1
     /// Bytes of an entry before its name.
     private static let entryLength = BackupID.encodedLength + 16
+    private static let wasDisabled: UInt32 = 1
 
     subscript(name: [UInt8]) -> BitmapOrigin? {
         get { entries.first { $0.name == name }?.origin }
@@ -42,10 +45,21 @@ struct BitmapOrigins: Sendable, Equatable {
         }
     }
 
+    /// Notes that a bitmap was disabled, also where it isn't known since when it counts. The order stays.
+    mutating func noteDisabled(_ name: [UInt8]) {
+        if let index = entries.firstIndex(where: { $0.name == name }) {
+            entries[index].origin.wasDisabled = true
+        } else {
+            var origin = BitmapOrigin(backup: nil, backingStamp: 0)
+            origin.wasDisabled = true
+            self[name] = origin
+        }
+    }
+
     /// The backups that bitmaps were set to count from after the one of that name was.
     func backups(after name: [UInt8]) -> [BackupID] {
         guard let index = entries.firstIndex(where: { $0.name == name }) else { return [] }
-        return entries[(index + 1)...].map(\.origin.backup)
+        return entries[(index + 1)...].compactMap(\.origin.backup)
     }
 
     init() {}
@@ -62,10 +76,13 @@ struct BitmapOrigins: Sendable, Equatable {
                 let backup = try BackupID(decoding: bytes, at: offset)
                 let stamp: UInt64 = try bytes.bigEndian(at: offset + BackupID.encodedLength)
                 let length: UInt32 = try bytes.bigEndian(at: offset + BackupID.encodedLength + 8)
+                let flags: UInt32 = try bytes.bigEndian(at: offset + BackupID.encodedLength + 12)
                 guard length > 0, length <= Qcow2Limits.bitmapNameLength else { return }
                 let start = offset + Self.entryLength
                 let name = try bytes.bytes(at: start, count: Int(length))
-                if let backup { self[name] = BitmapOrigin(backup: backup, backingStamp: stamp) }
+                var origin = BitmapOrigin(backup: backup, backingStamp: stamp)
+                origin.wasDisabled = flags & Self.wasDisabled != 0
+                self[name] = origin
                 offset = start + (Int(length) + 7) & ~7
             }
         } catch {
@@ -83,7 +100,7 @@ struct BitmapOrigins: Sendable, Equatable {
             BackupID.append(entry.origin.backup, to: &part)
             part.appendBigEndian(entry.origin.backingStamp)
             part.appendBigEndian(UInt32(entry.name.count))
-            part.appendBigEndian(UInt32(0))  // reserved
+            part.appendBigEndian(entry.origin.wasDisabled ? Self.wasDisabled : 0)  // flags
             part += entry.name + [UInt8](repeating: 0, count: -entry.name.count & 7)
             length += part.count
             if length > Self.maximumLength { break }

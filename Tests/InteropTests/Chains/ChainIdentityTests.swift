@@ -239,6 +239,63 @@ struct ChainIdentityTests {
         }
     }
 
+    /// What is written while a bitmap is disabled is missing from it, whoever enables it again.
+    @Test(arguments: [false, true])
+    func disabledForAWhile(isEnabledByQEMU: Bool) async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await Self.disk(in: directory, increments: 1)
+            try await Program.qcowbackup.runSuccessfully(["bitmap", "disable", disk.path.string, "b0"])
+            try await disk.io(["write -q -P 9 200M 4k"])
+            if isEnabledByQEMU {
+                try await Program.qemuIMG.runSuccessfully(["bitmap", "--enable", disk.path.string, "b0"])
+            } else {
+                try await Program.qcowbackup.runSuccessfully(["bitmap", "enable", disk.path.string, "b0"])
+            }
+            let target = directory.file("target.qcow2")
+            try await expectRefused(increment(disk, on: disk.last, to: target), "was disabled for a while")
+            // Another bitmap recorded it, and was merged.
+            try await disk.io(["write -q -P 9 200M 4k"])
+            try await disk.increment("b0", ["--trust-chain"])
+            try await disk.io(["write -q -P 8 300M 4k"])
+            try await disk.increment()
+            try await disk.judge()
+        }
+    }
+
+    /// Nothing is known of a bitmap that was made once a backup was restored: what the increments hold is compared.
+    @Test func aBitmapOfAnotherPoint() async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await Self.disk(in: directory, increments: 2)
+            try await Program.qcowbackup.runSuccessfully(
+                ["restore", "-q", "--force", disk.points[1].backup.string, disk.path.string])
+            try await Program.qcowbackup.runSuccessfully(["bitmap", "add", disk.path.string, "b0"])
+            try await disk.io(["write -q -P 9 200M 4k"])
+            try await expectRefused(
+                increment(disk, on: disk.last, to: directory.file("target.qcow2")),
+                "at offset \(2 << 20) the disk differs from it")
+            try await disk.backUpOver(disk.points[1].backup, to: disk.next)
+            try await disk.io(["write -q -P 8 300M 4k"])
+            try await disk.increment()
+            try await Peers.expectEqual(disk.path.string, "qcow2", disk.last.string)
+        }
+    }
+
+    /// A raw backup can't say which it is, but its bitmap knows what lay behind the disk then.
+    @Test func changedBackingFileOverARawAnchor() async throws {
+        try await withTemporaryDirectory { directory in
+            let (base, overlay) = (directory.file("base.qcow2"), directory.file("overlay.qcow2"))
+            try await Peers.create(base, "", 1 << 30)
+            try await Peers.io(base, ["write -q -P 1 0 8M", "write -q -P 1 1000M 8M"])
+            try await Peers.create(overlay, "", 1 << 30, backing: base)
+            let (raw, target) = (directory.file("full.raw"), directory.file("target.qcow2"))
+            try await Peers.backUp(overlay, to: raw, ["-O", "raw", "--bitmap=b0", "--create-bitmap"])
+            try await Peers.io(base, ["write -q -P 3 1004M 4k"])
+            try await expectRefused(
+                ["--sync=incremental", "--bitmap=b0", "-b", raw.string, "-F", "raw", overlay.string, target.string],
+                "the files behind \(overlay) have changed")
+        }
+    }
+
     /// The top layer of a disk, from its own backup: both stand on the same base.
     @Test func restoredOverlay() async throws {
         try await withTemporaryDirectory { directory in

@@ -44,7 +44,9 @@ import Testing
     }
 
     private static func origin(_ stamp: UInt64) -> BitmapOrigin {
-        BitmapOrigin(backup: BackupID(), backingStamp: stamp)
+        var origin = BitmapOrigin(backup: stamp == 8 ? nil : BackupID(), backingStamp: stamp)
+        origin.wasDisabled = stamp == 9
+        return origin
     }
 
     @Test func originsAreReadAsWritten() throws {
@@ -127,8 +129,15 @@ import Testing
         func add(_ name: String) -> BitmapChange { .add(name: name, granularity: nil, isRecording: true) }
         #expect(try await origins(add("a"), add("b")) == [nil, nil])
         #expect(try await origins(.setOrigin(name: "a", one), .setOrigin(name: "b", other)) == [one, other])
-        #expect(try await origins(.setRecording(name: "a", false), .merge(sources: ["b"], into: "a")) == [one, other])
+        #expect(try await origins(.setRecording(name: "a", true), .merge(sources: ["b"], into: "a")) == [one, other])
+        var disabled = one
+        disabled.wasDisabled = true
+        #expect(try await origins(.setRecording(name: "a", false)) == [disabled, other])
+        #expect(try await origins(.setRecording(name: "a", true)) == [disabled, other])
         #expect(try await origins(.clear(name: "a")) == [nil, other])
+        var unknown = BitmapOrigin(backup: nil, backingStamp: 0)
+        unknown.wasDisabled = true
+        #expect(try await origins(.setRecording(name: "a", false)) == [unknown, other])
         #expect(try await origins(.clear(name: "a"), .setOrigin(name: "a", one)) == [one, other])
         #expect(try await origins(.remove(name: "a"), add("a")) == [nil, other])
         #expect(try await origins(.setOrigin(name: "b", nil)) == [nil, nil])
