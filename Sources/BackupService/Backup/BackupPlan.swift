@@ -50,13 +50,17 @@ struct BackupPlan: Sendable {
         var difference: UInt64?
         do throws(BlockError) {
             let content = try await IncrementContent(source: source.device, parent: parent.disk.device)
-                .bits(from: bitmap.bits)
-            bits = content
+                .find(from: bitmap.bits)
+            bits = content.bits
             // What the increment holds need not be the same.
             var marked = bitmap.bits
-            marked.formUnion(content)
+            marked.formUnion(content.bits)
             let check = ParentCheck(source: source.device, parent: parent.disk.device, bits: marked)
             if strangerCount > 0 { difference = try await check.firstDifference(inLayersAbove: strangerCount) }
+            // What QEMU allocates in advance may hold what was there before, and nothing marks that.
+            if !trustsChain, difference == nil {
+                difference = try await check.firstDifference(before: content.unmarkedEnd)
+            }
             if !trustsChain, difference == nil { difference = try await check.firstDifference() }
         } catch {
             throw ServiceError(error)

@@ -25,8 +25,9 @@ struct ForgottenEnd {
     /// How many ranges to remember in one step.
     private static let mostRanges = 4096
 
-    /// Where the increment must hold the source's zeroes, in order.
-    func ranges() async throws(BlockError) -> [Range<UInt64>] {
+    /// - Returns: where the increment must hold the source's zeroes, in order; and where the last content ends that isn't
+    ///   marked, before all of them: in a good parent, it is the same.
+    func find() async throws(BlockError) -> (ranges: [Range<UInt64>], contentEnd: UInt64) {
         let end = min(source.length, parent.length)
         let start = try await endOfContent(before: end)
         // Were it not read, each increment would hold such a cluster anew.
@@ -46,7 +47,7 @@ struct ForgottenEnd {
                 Self.append(range, to: &ranges)
             }
         }
-        return ranges
+        return (ranges, start)
     }
 
     /// Where the last content ends that isn't marked; 0 where there is none.

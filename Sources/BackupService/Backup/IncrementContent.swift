@@ -14,14 +14,17 @@ struct IncrementContent {
     let parent: any BlockDevice
 
     /// - Parameter recorded: the bitmap, of the source's length.
-    func bits(from recorded: DirtyBitmap) async throws(BlockError) -> DirtyBitmap {
+    /// - Returns: what the increment must hold; and where the last content ends that need not be held, as the parent has
+    ///   it: 0 for none.
+    func find(
+        from recorded: DirtyBitmap
+    ) async throws(BlockError) -> (bits: DirtyBitmap, unmarkedEnd: UInt64) {
         var bits = recorded
         try await dropZeroes(from: &bits, recorded)
-        for range in try await ForgottenEnd(source: source, parent: parent, recorded: recorded).ranges() {
-            bits.set(range)
-        }
+        let forgotten = try await ForgottenEnd(source: source, parent: parent, recorded: recorded).find()
+        for range in forgotten.ranges { bits.set(range) }
         try await addGrowth(to: &bits)
-        return bits
+        return (bits, forgotten.contentEnd)
     }
 
     private func dropZeroes(from bits: inout DirtyBitmap, _ recorded: DirtyBitmap) async throws(BlockError) {

@@ -69,6 +69,16 @@ struct ParentCheck {
         return nil
     }
 
+    /// Offset of a byte that differs though the bitmap doesn't mark it, in one place that ends there.
+    func firstDifference(before end: UInt64) async throws(BlockError) -> UInt64? {
+        var position = end - min(end, Self.placeLength)
+        while let start = bits.nextClean(from: position, limit: end) {
+            position = bits.nextDirty(from: start, limit: end) ?? end
+            if let found = try await difference(in: start..<position) { return found }
+        }
+        return nil
+    }
+
     /// Longest range in bytes that is asked about at once: the layers on top look at all of it for a short answer.
     private static let longestQuestion: UInt64 = 64 << 20
 

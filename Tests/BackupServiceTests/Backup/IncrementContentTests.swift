@@ -47,7 +47,7 @@ import Testing
         where !haveSameBytes(now, then, in: offset..<offset + 512) {
             recorded.set(UInt64(offset)..<UInt64(offset) + 512)
         }
-        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let bits = try await IncrementContent(source: source, parent: parent).find(from: recorded).bits
 
         for start in stride(from: 0, to: length, by: Int(granularity)) {
             let range = start..<min(start + granularity, length)
@@ -87,7 +87,7 @@ import Testing
             try await source.write(at: shrunk + range.lowerBound, bytes: written)
             recorded.set(shrunk + range.lowerBound..<shrunk + range.upperBound)
         }
-        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let bits = try await IncrementContent(source: source, parent: parent).find(from: recorded).bits
         let (now, then) = (try await self.bytes(source, upTo: length), try await self.bytes(parent, upTo: length))
         for start in stride(from: 0, to: length, by: 512) where !bits.isDirty(at: start) {
             #expect(haveSameBytes(now, then, in: Int(start)..<Int(start) + 512), "\(start) is left out")
@@ -102,10 +102,10 @@ import Testing
         try await source.write(at: 2 << 20, bytes: content)
         try await parent.write(at: 2 << 20, bytes: content + [UInt8](repeating: 0, count: 61440))
         let recorded = try DirtyBitmap(length: 8 << 20, granularity: 4096)
-        let unchanged = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let unchanged = try await IncrementContent(source: source, parent: parent).find(from: recorded).bits
         #expect(unchanged.isEmpty, "\(unchanged.dirtyRanges())")
         try await parent.write(at: 2 << 20 + 32768, bytes: content)
-        let changed = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let changed = try await IncrementContent(source: source, parent: parent).find(from: recorded).bits
         let cluster: Range<UInt64> = 2_101_248..<2_162_688
         #expect(changed.dirtyRanges() == [cluster], "the rest of the cluster")
     }
@@ -117,9 +117,24 @@ import Testing
         try await source.write(at: 2 << 40 - 512, bytes: [1])
         let before = source.counts[.blockStatus, default: 0]
         let recorded = try DirtyBitmap(length: 2 << 40, granularity: 65536)
-        let bits = try await IncrementContent(source: source, parent: source).bits(from: recorded)
+        let bits = try await IncrementContent(source: source, parent: source).find(from: recorded).bits
         #expect(bits.isEmpty)
         #expect(source.counts[.blockStatus, default: 0] - before < 100)
+    }
+
+    /// What was allocated in advance may hold what its clusters held before: that is where the parent is to be compared.
+    @Test func leftovers() async throws {
+        let length: UInt64 = 4 << 20
+        let source = MemoryDevice(bytes: [UInt8](repeating: 0, count: Int(length)))
+        let parent = MemoryDevice(bytes: [UInt8](repeating: 1, count: Int(length)))
+        try await source.write(at: 1 << 20, bytes: [UInt8](repeating: 2, count: 700))
+        let recorded = try DirtyBitmap(length: length, granularity: 512)
+        let (bits, end) = try await IncrementContent(source: source, parent: parent).find(from: recorded)
+        #expect(end == 1 << 20 + 1024)
+        let lost: Range<UInt64> = end..<length
+        #expect(bits.dirtyRanges() == [lost])
+        let check = ParentCheck(source: source, parent: parent, bits: bits)
+        #expect(try await check.firstDifference(before: end) == 1 << 20 + 1024 - 65536)
     }
 
     /// Zeroes that are stored at the end of a disk are not read time and again where the parent has none.
@@ -128,7 +143,7 @@ import Testing
         let parent = MemoryDevice(length: source.length)
         try await parent.write(at: 0, bytes: [UInt8](repeating: 1, count: 4096))
         let recorded = try DirtyBitmap(length: source.length, granularity: 4096)
-        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let bits = try await IncrementContent(source: source, parent: parent).find(from: recorded).bits
         #expect(bits.isEmpty)
         #expect(source.counts[.read, default: 0] <= 1)
     }
@@ -145,7 +160,7 @@ import Testing
             try await parent.write(at: UInt64(index) * 8192, bytes: [UInt8](repeating: old, count: 4096))
         }
         let recorded = try DirtyBitmap(length: source.length, granularity: 4096)
-        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let bits = try await IncrementContent(source: source, parent: parent).find(from: recorded).bits
         let lost: Range<UInt64> = 5000 * 8192..<5000 * 8192 + 4096
         #expect(bits.dirtyRanges() == [lost])
     }
@@ -167,7 +182,7 @@ import Testing
         let source = MemoryDevice(length: 2 << 40)
         let parent = MemoryDevice(length: 1 << 40)
         let recorded = try DirtyBitmap(length: 2 << 40, granularity: 65536, [0..<1 << 40])
-        let bits = try await IncrementContent(source: source, parent: parent).bits(from: recorded)
+        let bits = try await IncrementContent(source: source, parent: parent).find(from: recorded).bits
         #expect(bits.isEmpty)
     }
 }

@@ -58,6 +58,23 @@ import Testing
         #expect(found / 65536 % 2 == 1)
     }
 
+    /// A single byte, just before where the content ends that isn't marked.
+    @Test func theLastContent() async throws {
+        var bytes = random(6)
+        let parent = MemoryDevice(bytes: bytes)
+        bytes[5 << 20] ^= 1
+        let source = MemoryDevice(bytes: bytes)
+        func found(_ end: UInt64, marked: [Range<UInt64>] = []) async throws -> UInt64? {
+            let bits = try DirtyBitmap(length: source.length, granularity: 512, marked)
+            return try await ParentCheck(source: source, parent: parent, bits: bits).firstDifference(before: end)
+        }
+        #expect(try await found(0) == nil)
+        #expect(try await found(5 << 20) == nil)
+        #expect(try await found(5 << 20 + 512) == 5 << 20)
+        #expect(try await found(5 << 20 + 65536, marked: [5 << 20 + 1024..<5 << 20 + 2048]) == 5 << 20)
+        #expect(try await found(5 << 20 + 65536, marked: [5 << 20..<5 << 20 + 512]) == nil)
+    }
+
     @Test func aParentThatCannotBeRead() async throws {
         let bytes = random(4)
         let source = MemoryDevice(bytes: bytes)
