@@ -123,39 +123,26 @@ public final class BackupOperation: Sendable {
         let target = try await maker.make()
         let jobSource = try plan.makeJobSource()
         let draft = draft(at: place, for: target)
-        if draft == nil, request.isBackup, request.digest != nil {
-            warn(
-                "\(request.target) gets no manifest, without which its content can't be proven: --manifest names a place "
-                    + "for it")
-        }
         var manifest: WrittenManifest?
         var summary: BackupSummary
         do throws(ServiceError) {
             summary = try await copy(jobSource, to: draft?.device ?? target.device, plan, on: workers)
             try checkCancelled()
-            // Before the target is finished: one that can't have its manifest is not made.
             if let draft, let id = maker.identity?.id {
                 manifest = try await draft.write(request, plan, id: id, unreadable: summary.unreadable)
             }
-            try await target.finish()
-            try place?.clear()
-            try target.publish()
+            // A target that can't have its manifest is not made, so what makes it whole comes last.
+            if !target.isInPlace { try await target.finish() }
+            if let manifest { try manifest.file.place.publish() } else { try place?.clear() }
+            if target.isInPlace { try await target.finish() } else { try target.publish() }
         } catch {
-            manifest?.file.remove()
+            manifest?.withdraw()
             if !request.keepPartial { target.discard() }
             throw error
         }
         summary.targetLength = target.fileLength
         summary.proof = plan.proof
-        if let manifest {
-            do throws(ServiceError) {
-                try manifest.file.place.publish()
-                summary.manifest = ManifestSummary(path: manifest.file.place.path, content: manifest.content)
-            } catch {
-                // The backup is complete all the same.
-                summary.manifestFailure = error
-            }
-        }
+        summary.manifest = manifest.map { ManifestSummary(path: $0.file.place.path, content: $0.content) }
         if let bitmap = plan.bitmap, let left = plan.dirty(in: jobSource) {
             do throws(ServiceError) {
                 try await bitmap.finish(leaving: left, target: request.target, identity: target.identity)

@@ -38,8 +38,6 @@ public struct BackupSummary: Sendable, Equatable {
     public var proof: Proof?
     /// The backup's manifest; `nil` where there is none.
     public var manifest: ManifestSummary?
-    /// Why there is no manifest although the backup, which is complete, was to have one.
-    public var manifestFailure: ServiceError?
 
     public init(
         target: String, sync: BackupRequest.Sync = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0,

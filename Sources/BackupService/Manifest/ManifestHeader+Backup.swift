@@ -25,8 +25,10 @@ extension ManifestHeader.Parent {
         if let parent = plan.parent {
             let layer = parent.disk.layers[0]
             await self.init(layer, name: parent.name, virtualSize: parent.disk.device.length)
-        } else if plan.sync == .top, let backing = plan.source.backing {
-            await self.init(backing, name: backing.path, virtualSize: plan.source.lengths[1])
+        } else if plan.sync == .top, let backing = plan.source.backing,
+            let name = try? ServicePath.recorded(backing.path, kind: backing.file.kind)
+        {
+            await self.init(backing, name: name, virtualSize: plan.source.lengths[1])
         } else {
             return nil
         }

@@ -61,7 +61,7 @@ struct ManifestPlace: Sendable {
 
     var filePlace: FilePlace { FilePlace(path: path, replaced: stale) }
 
-    /// Takes an earlier backup's manifest away, before another backup gets the name of that one.
+    /// Takes an earlier backup's manifest away, before something without one gets the name of that backup.
     func clear() throws(ServiceError) {
         if stale != nil { try FilePlace(path: path).clear() }
     }

@@ -34,6 +34,9 @@ struct BackupTarget: Sendable {
     /// Length in bytes of the file that was written; `nil` for block devices.
     var fileLength: UInt64? { file?.kind == .regular ? file?.length : nil }
 
+    /// Whether it has its name already, and is whole once it is finished; else only once it is published.
+    var isInPlace: Bool { newFiles.isEmpty }
+
     /// Makes the target complete and durable. New files have not got their names yet.
     func finish() async throws(ServiceError) {
         do throws(BlockError) {

@@ -26,7 +26,7 @@ struct VerifiedChain {
             if usesManifests, file.exists {
                 do throws(ServiceError) {
                     manifest = try await file.manifest(virtualSize: disk.lengths[index])
-                    try Self.check(manifest, in: file, against: layer)
+                    try Self.check(manifest, in: file, of: index, in: disk)
                     verified.manifest = .used(path: file.path, content: manifest?.header.content ?? "")
                 } catch {
                     manifest = nil
@@ -45,15 +45,27 @@ struct VerifiedChain {
         checkLinks(headers, disk)
     }
 
-    /// Refuses the manifest of another backup.
+    /// Refuses the manifest of another backup, and of one that was put on another file since: it may hold what it didn't.
     private static func check(
-        _ manifest: Manifest?, in file: ManifestFile, against layer: OpenedDisk.Layer
+        _ manifest: Manifest?, in file: ManifestFile, of index: Int, in disk: OpenedDisk
     ) throws(ServiceError) {
-        guard let id = layer.identity?.id.description, let manifest, manifest.header.id != id else { return }
+        guard let header = manifest?.header else { return }
+        let layer = disk.layers[index]
+        if let id = layer.identity?.id.description, header.id != id {
+            throw ServiceError(
+                .inconsistent,
+                "\(file.path) is the manifest of another backup: of \(header.target.name), made as \(header.id)")
+        }
+        guard let parent = header.parent, layer.image?.references.backingFileName != parent.name else { return }
+        // Another name of the same backup is no change.
+        if index + 1 < disk.layers.count {
+            let below = disk.layers[index + 1]
+            if let id = parent.id, below.identity?.id.description == id { return }
+            if try ServicePath.recorded(below.path, kind: below.file.kind) == parent.name { return }
+        }
         throw ServiceError(
             .inconsistent,
-            "\(file.path) is the manifest of another backup: of \(manifest.header.target.name), "
-                + "made as \(manifest.header.id)")
+            "\(layer.path) was put on another file since its manifest was made: then it was based on \(parent.name)")
     }
 
     /// Finds links that were replaced: a parent that is another backup than the one that was recorded.
@@ -75,9 +87,6 @@ struct VerifiedChain {
                 layers[index].problems.append(
                     "it was made on a disk of \(size) bytes, and \(below.path) has \(disk.lengths[index + 1])")
             }
-        }
-        if let header = headers.last ?? nil, let parent = header.parent, let last = layers.indices.last {
-            layers[last].problems.append("it was made on \(parent.name), and stands alone now")
         }
     }
 

@@ -53,7 +53,7 @@ extension CopyingCommand {
         switch outcome.result {
         case .success(let summary):
             report(summary, isCompressed: run.isCompressed, messages)
-            for error in [summary.manifestFailure, summary.bitmapFailure].compactMap(\.self) {
+            if let error = summary.bitmapFailure {
                 messages.printError(error)
             }
             return ProgramStatus(summary, isStrict: run.isStrict)

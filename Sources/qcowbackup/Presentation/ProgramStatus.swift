@@ -56,7 +56,7 @@ struct ProgramStatus: Equatable {
     ///
     /// - Parameter isStrict: whether the user wants to be told of what is no failure.
     init(_ summary: BackupSummary, isStrict: Bool) {
-        if let failure = summary.bitmapFailure ?? summary.manifestFailure {
+        if let failure = summary.bitmapFailure {
             self.init(failure.code)
         } else if !summary.unreadable.isEmpty {
             self = .incomplete

@@ -38,8 +38,10 @@ struct FixtureBackupTests {
 
             var after = try directory.content()
             #expect(after.removeValue(forKey: "target.qcow2") != nil)
+            #expect(after.removeValue(forKey: "target.qcow2.manifest") != nil)
             #expect(after == before, "the source changed, or more than the target was left")
             try await Peers.expectClean(target)
+            try await Program.qcowbackup.runSuccessfully(["verify", "-q", target.string])
             var (original, format) = (source.lastComponent!.string, fixture.facts.format.rawValue)
             if let snapshot = fixture.snapshot {
                 try await Program.qemuIMG.runSuccessfully([
