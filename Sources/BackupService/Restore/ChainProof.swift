@@ -20,8 +20,9 @@ struct ChainProof: Sendable {
             if case .unusable(let reason) = layer.manifest { warn("\(reason): \(layer.path) is restored unproven") }
             for problem in layer.problems { warn("\(layer.path): \(problem)") }
         }
-        let proofCount = chain.proofs.count { $0 != nil }
-        device = proofCount == 0 ? disk.device : VerifyingDevice(disk.device, layers: chain.proofs)
-        extent = proofCount == 0 ? .none : proofCount == chain.proofs.count ? .all : .part
+        // What shows through a file without a manifest may be anything that this one holds.
+        let provenCount = chain.proofs.prefix { $0 != nil }.count
+        device = provenCount == 0 ? disk.device : VerifyingDevice(disk.device, layers: chain.proofs)
+        extent = provenCount == 0 ? .none : provenCount == chain.proofs.count ? .all : .part
     }
 }

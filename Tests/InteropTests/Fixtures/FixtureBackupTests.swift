@@ -41,7 +41,10 @@ struct FixtureBackupTests {
             #expect(after.removeValue(forKey: "target.qcow2.manifest") != nil)
             #expect(after == before, "the source changed, or more than the target was left")
             try await Peers.expectClean(target)
-            try await Program.qcowbackup.runSuccessfully(["verify", "-q", target.string])
+            // What lies behind the source has no manifest.
+            let proof = try await Program.qcowbackup.run(["verify", target.string])
+            #expect(proof.exitCode == 0 || way == ["--sync=top"] && proof.exitCode == 1, "\(proof)")
+            #expect(proof.standardOutput.contains("checked, as written"), "\(proof)")
             var (original, format) = (source.lastComponent!.string, fixture.facts.format.rawValue)
             if let snapshot = fixture.snapshot {
                 try await Program.qemuIMG.runSuccessfully([
