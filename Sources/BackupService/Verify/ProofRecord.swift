@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import FoundationEssentials
+
+/// What earlier runs of `verify` have found of a backup.
+public struct ProofRecord: Sendable, Equatable {
+    public enum State: String, Sendable {
+        /// It was never looked at, or only when it held something else.
+        case never
+        /// Some of it has been looked at, and nothing was wrong with that.
+        case partly
+        /// All of it has been as it was written.
+        case proven
+        /// Some of it was not as it was written.
+        case bad
+    }
+
+    public var state = State.never
+    /// When something of it was last looked at.
+    public var checked: Date?
+    /// When all of it was last as it was written.
+    public var proven: Date?
+    /// Ranges of 1 MiB that were not as written. Counted up to a thousand.
+    public var badRanges = 0
+
+    init() {}
+
+    /// - Parameter content: root digest that the backup's manifest gives.
+    init(_ verified: VerifyState?, content: String) {
+        guard let verified, verified.content == content else { return }
+        checked = verified.checked
+        proven = verified.proven
+        badRanges = min(verified.bad.count, 1000)
+        state = badRanges > 0 ? .bad : (proven == nil ? .partly : .proven)
+    }
+}
