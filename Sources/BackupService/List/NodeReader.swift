@@ -140,8 +140,9 @@ struct NodeReader {
         result.references = image?.references
         result.recordedParent = image?.identity?.parent
         result.node.parentName = image?.references.backingFileName
-        if let content = state.header?.content, let file = companion(of: entry, VerifyState.suffix) {
-            result.node.proof = ProofRecord(await VerifyState(path: file.path), content: content)
+        if let header = state.header, let file = companion(of: entry, VerifyState.suffix) {
+            result.node.proof = ProofRecord(
+                await VerifyState(path: file.path), content: header.content, created: header.created)
         }
         if result.node.proof.state == .bad {
             result.node.problems.append(
@@ -156,13 +157,15 @@ struct NodeReader {
     private func describe(_ node: BackupNode, _ entry: FolderEntry, _ manifest: ManifestState) -> ReadNode {
         var node = node
         node.manifest = manifest
-        node.isBackup = node.isBackup || manifest != .missing
         switch manifest {
         case .missing: break
-        case .damaged(let reason): node.problems.append(.init(.manifestDamaged, reason))
+        case .damaged(let reason):
+            node.isBackup = true
+            node.problems.append(.init(.manifestDamaged, reason))
         case .foreign(let reason):
             node.problems.append(.init(.manifestForeign, "its manifest is not its own: \(reason)"))
         case .present(let header):
+            node.isBackup = true
             node.id = node.id ?? ManifestState.short(header.id)
             node.created = header.created
             node.isDated = true

@@ -74,7 +74,9 @@ struct ParentLinks {
         let absolute = ServicePath.absolute(path)
         guard let status else {
             if let moved = moved(index, path) {
-                add(.parentMoved, "its backing file was \(absolute) and is here now: use --chain", to: index)
+                add(
+                    .parentMoved, "its backing file was \(absolute) and is here now: restore and verify need --chain",
+                    to: index)
                 return .here(moved)
             }
             add(.parentMissing, "its backing file is missing: \(absolute)", to: index)

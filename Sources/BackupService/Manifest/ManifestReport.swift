@@ -9,6 +9,12 @@ public struct ManifestReport: Sendable, Equatable {
     public var state: ManifestState
     public var proof: ProofRecord
 
+    init(path: String, state: ManifestState, proof: ProofRecord) {
+        self.path = path
+        self.state = state
+        self.proof = proof
+    }
+
     /// - Parameters:
     ///   - image: path of the image.
     ///   - id: which backup the image says it is; `nil` where it says nothing.
@@ -22,7 +28,7 @@ public struct ManifestReport: Sendable, Equatable {
         if let header = state.header,
             let place = try? ManifestPlace.path(besides: image, suffix: VerifyState.suffix)
         {
-            proof = ProofRecord(await VerifyState(path: place), content: header.content)
+            proof = ProofRecord(await VerifyState(path: place), content: header.content, created: header.created)
         }
     }
 }

@@ -25,11 +25,13 @@ public struct ProofRecord: Sendable, Equatable {
 
     init() {}
 
-    /// - Parameter content: root digest that the backup's manifest gives.
-    init(_ verified: VerifyState?, content: String) {
-        guard let verified, verified.content == content else { return }
+    /// - Parameters:
+    ///   - content: root digest that the backup's manifest gives.
+    ///   - created: when the backup was made: what was found before that was found of another file.
+    init(_ verified: VerifyState?, content: String, created: Date) {
+        guard let verified, verified.content == content, verified.checked >= created else { return }
         checked = verified.checked
-        proven = verified.proven
+        proven = verified.proven.flatMap { $0 >= created ? $0 : nil }
         badRanges = min(verified.bad.count, 1000)
         state = badRanges > 0 ? .bad : (proven == nil ? .partly : .proven)
     }
