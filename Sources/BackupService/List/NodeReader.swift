@@ -144,11 +144,14 @@ struct NodeReader {
             result.node.proof = ProofRecord(
                 await VerifyState(path: file.path), content: header.content, created: header.created)
         }
-        if result.node.proof.state == .bad {
+        if result.node.proof.badRanges > 0 {
             result.node.problems.append(
                 .init(
                     .badContent,
                     "is not as it was written: \(result.node.proof.badRanges) MiB or more of it; verify lists where"))
+        }
+        if result.node.proof.isDamaged {
+            result.node.problems.append(.init(.badContent, "its structure is damaged, as verify found: see check"))
         }
         return result
     }

@@ -16,6 +16,8 @@ public struct ProofRecord: Sendable, Equatable {
     }
 
     public var state = State.never
+    /// Whether its structure was found damaged.
+    public var isDamaged = false
     /// When something of it was last looked at.
     public var checked: Date?
     /// When all of it was last as it was written.
@@ -33,6 +35,7 @@ public struct ProofRecord: Sendable, Equatable {
         checked = verified.checked
         proven = verified.proven.flatMap { $0 >= created ? $0 : nil }
         badRanges = min(verified.bad.count, 1000)
-        state = badRanges > 0 ? .bad : (proven == nil ? .partly : .proven)
+        isDamaged = verified.isDamaged == true
+        state = badRanges > 0 || isDamaged ? .bad : (proven == nil ? .partly : .proven)
     }
 }

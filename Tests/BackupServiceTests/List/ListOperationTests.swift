@@ -78,6 +78,17 @@ import Testing
         #expect(folder["raw"]?.proof.badRanges == 1)
         #expect(folder.problems("raw") == [.badContent])
         #expect(folder["raw"]?.isUsable == false)
+
+        // An entry of the refcount table that leads nowhere: nothing that is read changes.
+        try shelf.change("b.qcow2") { bytes in
+            let table = bytes[48..<56].reduce(0) { $0 << 8 | Int($1) }
+            bytes[table + 15] = 1
+        }
+        #expect(try await verify("b.qcow2", .everything) == .bad)
+        folder = try await shelf.list()
+        #expect(folder["b.qcow2"]?.proof.state == .bad)
+        #expect(folder["b.qcow2"]?.proof.badRanges == 0)
+        #expect(folder.problems("b.qcow2") == [.badContent])
     }
 
     /// What was found of other content, or before the backup was made again, says nothing of it.
@@ -93,6 +104,9 @@ import Testing
         #expect(ProofRecord(nil, content: "12", created: now) == ProofRecord())
         state.proven = now - 100
         #expect(ProofRecord(state, content: "12", created: now).state == .partly)
+        state.isDamaged = true
+        #expect(ProofRecord(state, content: "12", created: now).state == .bad)
+        state.isDamaged = nil
         state.bad = [7]
         #expect(ProofRecord(state, content: "12", created: now).state == .bad)
     }

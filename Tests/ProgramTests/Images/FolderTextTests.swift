@@ -52,14 +52,14 @@ import Testing
         let text = FolderText(try Self.folder()).description
         #expect(
             text == """
-                NAME                          MADE              MODE         DISK     FILE     PROVEN
-                full.qcow2                    \(made)  full         100 GiB  1.1 GiB  no manifest
+                NAME                        MADE              MODE         DISK     FILE     PROVEN
+                full.qcow2                  \(made)  full         100 GiB  1.1 GiB  no manifest
                   on /vm/\\u{1B}base (outside)
-                  monday.qcow2                \(made)  incremental  100 GiB  1.1 GiB  -
+                  monday.qcow2              \(made)  incremental  100 GiB  1.1 GiB  -
                     ! was made on\\nanother
-                    tues\\u{1B}[2Jday.qcow2    \(made)  incremental  100 GiB  1.1 GiB  no manifest
+                    tues\\u{1B}[2Jday.qcow2  \(made)  incremental  100 GiB  1.1 GiB  no manifest
                       is in use by another program
-                image.qcow2                   -                 image        100 GiB  1.1 GiB  -
+                image.qcow2                 -                 image        100 GiB  1.1 GiB  -
 
                 No backups, or none any more:
                   x\\n.partial is unfinished

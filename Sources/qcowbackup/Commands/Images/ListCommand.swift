@@ -13,7 +13,7 @@ struct ListCommand: ProgramCommand {
             when the file was last written; DISK the size of the disk, FILE that of the file; PROVEN when verify last \
             found all of it as it was written: "never", "partly" (and nothing wrong so far), BAD, or "no manifest" to \
             prove it by. An "image" is none of our backups, and may be the base of some. Lines with ! say what is wrong. \
-            From the seventh level on, the level stands in front of the name.
+            From the seventh level below a base on, the level stands in front of the name.
 
             Only heads of files are read: a backup that is listed without a fault may be damaged all the same, which \
             verify finds. Nothing is locked. Looked at are the regular files of DIR itself, not symbolic links and not \
