@@ -37,7 +37,33 @@ struct BackupShelf {
     func backUp(_ name: String, _ change: (inout BackupRequest) -> Void = { _ in }) async throws {
         var request = BackupRequest(source: directory.file("disk.qcow2").string, target: file(name))
         change(&request)
-        _ = try await BackupOperation(request, warn: { _ in }).run()
+        let final = request
+        try await Self.patiently { _ = try await BackupOperation(final, warn: { _ in }).run() }
+    }
+
+    /// Runs what needs locks, again where a file is locked.
+    ///
+    /// Other tests start programs, and until such a child has become one it holds copies of all descriptors, and so of
+    /// locks that have ended here.
+    static func patiently(_ body: () async throws -> Void) async throws {
+        for _ in 0..<500 {
+            do {
+                return try await body()
+            } catch let error as ServiceError where error.code == .locked {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+        }
+        try await body()
+    }
+
+    /// What `verify` makes of a backup.
+    func verify(_ name: String, _ extent: VerifyRequest.Extent = .everything) async throws -> VerifyReport.Verdict? {
+        var request = VerifyRequest(backups: [file(name)])
+        request.extent = extent
+        let final = request
+        var verdict: VerifyReport.Verdict?
+        try await Self.patiently { verdict = try await VerifyOperation(final, warn: { _ in }).run()[0].verdict }
+        return verdict
     }
 
     /// Two differential backups, and two increments, over a full one: a, b and c over full, d over c.
@@ -69,6 +95,16 @@ struct BackupShelf {
 
     func list() async throws -> BackupFolder {
         try await ListOperation(folder: path, warn: { _ in }).run()
+    }
+
+    /// The folder once it is as expected, or else as it is after some seconds: see `patiently`.
+    func list(until isExpected: (BackupFolder) -> Bool) async throws -> BackupFolder {
+        for _ in 0..<500 {
+            let folder = try await list()
+            if isExpected(folder) { return folder }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        return try await list()
     }
 
     func read(_ name: String) throws -> [UInt8] { try directory.read(folder + "/" + name) }

@@ -44,7 +44,9 @@ import Testing
             testDescription: "a state is left", problems: [:],
             strays: ["x.qcow2.verified": .verified]
         ) { shelf in
-            try await VerifyState(content: "1234").write(to: shelf.file("x.qcow2.verified"))
+            try await BackupShelf.patiently {
+                try await VerifyState(content: "1234").write(to: shelf.file("x.qcow2.verified"))
+            }
         },
         Case(
             testDescription: "a manifest is unfinished", problems: [:],
@@ -144,9 +146,7 @@ import Testing
     @Test func damage() async throws {
         let shelf = try await BackupShelf()
         try await shelf.fill()
-        var request = VerifyRequest(backups: [shelf.file("e.qcow2")])
-        request.extent = .everything
-        _ = try await VerifyOperation(request, warn: { _ in }).run()
+        #expect(try await shelf.verify("e.qcow2") == .proven)
         let files = ["d.qcow2", "d.qcow2.manifest", "d.qcow2.verified", "e.qcow2"]
         let originals = try files.map { try shelf.read($0) }
         for seed in 1...150 as ClosedRange<UInt64> {
