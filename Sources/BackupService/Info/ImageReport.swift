@@ -34,6 +34,8 @@ public struct ImageReport: Sendable {
     public var qcow2: Qcow2?
     /// Whether the file's head is blank although something follows, as in a target that was not finished.
     public var hasBlankHead = false
+    /// What proves it; `nil` where no manifest lies beside it.
+    public var manifest: ManifestReport?
     /// Whether it is what a run of this program was writing when it was interrupted, or still is.
     public var isUnfinished = false
 }

@@ -53,6 +53,7 @@ public struct InfoOperation: Sendable {
         do throws(BlockError) { disk = try SectorDisk(file) } catch { throw ServiceError(error) }
         var report = ImageReport(
             path: file.name, format: .raw, virtualSize: disk.length, actualSize: file.allocatedLength)
+        report.manifest = await ManifestReport(besides: file.name, id: nil, virtualSize: disk.length)
         report.hasBlankHead = await Inspection.hasBlankHead(file)
         report.isUnfinished = report.hasBlankHead && Inspection.isPartial(file.name)
         return report
@@ -76,10 +77,12 @@ public struct InfoOperation: Sendable {
             problems.append(.init(error))
         }
         if image.facts.encryption == nil { await checkReadable(file) }
+        let manifest = await ManifestReport(besides: file.name, id: image.identity?.id, virtualSize: image.virtualSize)
         return ImageReport(
             path: file.name, format: .qcow2, virtualSize: image.virtualSize, actualSize: file.allocatedLength,
             backingFileName: name, fullBackingFileName: name.map { Self.fullName($0, relativeTo: file.name) },
-            backingFormat: image.references.backingFormat, qcow2: qcow2, isUnfinished: Inspection.isPartial(file.name))
+            backingFormat: image.references.backingFormat, qcow2: qcow2, manifest: manifest,
+            isUnfinished: Inspection.isPartial(file.name))
     }
 
     /// Warns of what keeps the image's disk from being read, as far as its header shows it.

@@ -162,6 +162,8 @@ public final class VerifyOperation: Sendable {
     ) async {
         var state = known
         state.checked = VerifyState(content: known.content).checked
+        // Looked at as a whole by every run.
+        state.isDamaged = layer.structureProblems?.isEmpty == false ? true : nil
         state.bad = layer.bad.prefix(1000).map { $0.range.lowerBound / ContentGeometry.rangeLength }
         if isSample {
             state.bad = Array(Set(state.bad + known.bad)).sorted()

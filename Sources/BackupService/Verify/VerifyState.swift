@@ -12,6 +12,8 @@ struct VerifyState: Sendable, Equatable, Codable {
     var nextRange: UInt64 = 0
     /// Ranges that were not as recorded when they were last looked at. Not more than the first thousand.
     var bad: [UInt64] = []
+    /// Whether its structure was damaged when it was last looked at; `nil` for no.
+    var isDamaged: Bool?
     /// When something was last checked.
     var checked: Date
     /// When all of it was last found as it was recorded; `nil` for never.
@@ -65,5 +67,6 @@ struct VerifyState: Sendable, Equatable, Codable {
     enum CodingKeys: String, CodingKey {
         case content, bad, checked, proven
         case nextRange = "next-range"
+        case isDamaged = "damaged"
     }
 }

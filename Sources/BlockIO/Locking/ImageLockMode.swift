@@ -32,10 +32,14 @@ public struct ImageLockMode: Sendable, Hashable {
     private static let firstUsedByte: Int64 = 100
     private static let firstNotSharedByte: Int64 = 200
 
+    /// Bytes that are locked by whoever uses the permissions.
+    static func bytes(showing used: ImagePermissions) -> [Int64] {
+        used.numbers.map { firstUsedByte + Int64($0) }
+    }
+
     /// Bytes to lock.
     var lockedBytes: [Int64] {
-        used.numbers.map { Self.firstUsedByte + Int64($0) }
-            + notShared.numbers.map { Self.firstNotSharedByte + Int64($0) }
+        Self.bytes(showing: used) + notShared.numbers.map { Self.firstNotSharedByte + Int64($0) }
     }
 
     /// Bytes that others must leave free, each with what its lock by someone else means for us.

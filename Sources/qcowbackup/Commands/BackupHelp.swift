@@ -11,6 +11,11 @@ enum BackupHelp {
           qcowbackup restore BACKUP TARGET
               write a backup, with all that it is based on, to a file or a block
               device (qcowbackup help restore)
+          qcowbackup verify BACKUP...
+              prove that backups, with all that they are based on, are what was
+              written (qcowbackup help verify)
+          qcowbackup list DIR
+              list the backups in a folder as chains, and what is broken
           qcowbackup bitmap
               list, add, remove, clear, enable, disable and merge the persistent
               dirty bitmaps of a qcow2 image (qcowbackup help bitmap)

@@ -10,8 +10,8 @@ struct QcowBackupCommand: ParsableCommand {
         abstract: "Back up qcow2 virtual disks, quickly and safely.",
         version: "qcowbackup \(ProgramVersion.current)",
         subcommands: [
-            BackupCommand.self, RestoreCommand.self, VerifyCommand.self, BitmapCommand.self, InfoCommand.self,
-            MapCommand.self, CompareCommand.self, CheckCommand.self,
+            BackupCommand.self, RestoreCommand.self, VerifyCommand.self, ListCommand.self, BitmapCommand.self,
+            InfoCommand.self, MapCommand.self, CompareCommand.self, CheckCommand.self,
         ],
         defaultSubcommand: BackupCommand.self)
 }

@@ -116,6 +116,8 @@ import Testing
         ("bitmap merge a b0 b1 -b json:{}", "-b: json:... is not available in this version"),
         ("info nbd://host/x", "IMAGE: nbd:... is not available in this version"),
         ("map ''", "IMAGE is empty"),
+        ("list ''", "DIR is empty"),
+        ("list", "Missing expected argument '<DIR>'"),
         ("compare a nbd://host/x", "B: nbd:... is not available in this version"),
         ("restore --chain '' a b", "--chain takes the name of a folder"),
         ("restore -n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
@@ -140,7 +142,7 @@ import Testing
         #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
 
         var words = Self.words(line)
-        if ["bitmap", "info", "map", "compare"].contains(words.first) {
+        if ["bitmap", "info", "map", "compare", "list"].contains(words.first) {
             words.append("--output=json")
         } else {
             words.insert("--output=json", at: ["backup", "restore"].contains(words.first) ? 1 : 0)

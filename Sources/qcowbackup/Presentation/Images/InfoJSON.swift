@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
 import BackupService
 import Qcow2Format
 
@@ -53,6 +54,24 @@ struct InfoJSON: CustomStringConvertible {
         return .object(members)
     }
 
+    private static func manifest(_ report: ManifestReport) -> JSONNode {
+        let (state, reason) = report.state.summary
+        var members: [(key: String, value: JSONNode)] = [("file", .text(report.path)), ("state", .text(state))]
+        if let reason { members.append(("reason", .text(reason))) }
+        guard let header = report.state.header else { return .object(members) }
+        if let created = DateText.utc(header.created) { members.append(("created", .text(created))) }
+        members += [
+            ("writer", .text(header.writer)), ("sync", .text(header.sync)), ("digest", .text(header.digest)),
+            ("content", .text(header.content)),
+        ]
+        var verified: [(key: String, value: JSONNode)] = [("state", .text(report.proof.state.rawValue))]
+        if let date = report.proof.checked.flatMap(DateText.utc) { verified.append(("checked", .text(date))) }
+        if let date = report.proof.proven.flatMap(DateText.utc) { verified.append(("proven", .text(date))) }
+        verified.append(("bad", .number(UInt64(report.proof.badRanges))))
+        members.append(("verified", .object(verified)))
+        return .object(members)
+    }
+
     private static func extra(_ image: ImageReport) -> [(key: String, value: JSONNode)] {
         var members: [(key: String, value: JSONNode)] = []
         if image.isUnfinished { members.append(("unfinished", .flag(true))) }
@@ -61,6 +80,7 @@ struct InfoJSON: CustomStringConvertible {
             members.append(("backup-id", .text("\(identity.id)")))
             if let parent = identity.parent?.id { members.append(("parent-id", .text("\(parent)"))) }
         }
+        if let report = image.manifest { members.append(("manifest", manifest(report))) }
         guard let facts = image.qcow2?.facts else { return members }
         if !facts.unknownFeatures.isEmpty {
             members.append(("unknown-features", .list(facts.unknownFeatures.map { .text($0) })))

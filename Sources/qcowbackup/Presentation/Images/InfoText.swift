@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
 import BackupService
-import Glibc
+import FoundationEssentials
 import Qcow2Format
 
 /// What is known of images, as qemu-img writes it for people; what that doesn't tell comes behind.
@@ -54,7 +55,7 @@ struct InfoText: CustomStringConvertible {
             + padded(milliseconds % 1000, 3)
         return row(
             printable(snapshot.id), printable(snapshot.name), QEMUSize(snapshot.vmStateSize).description,
-            date(snapshot.dateSeconds), clock, snapshot.instructionCount.map { "\($0)" } ?? "")
+            DateText(seconds: snapshot.dateSeconds).second, clock, snapshot.instructionCount.map { "\($0)" } ?? "")
     }
 
     private static func row(
@@ -74,17 +75,6 @@ struct InfoText: CustomStringConvertible {
     private static func padded(_ number: UInt64, _ width: Int) -> String {
         let digits = "\(number)"
         return String(repeating: "0", count: max(0, width - digits.count)) + digits
-    }
-
-    /// The local time.
-    private static func date(_ seconds: UInt32) -> String {
-        var time = time_t(seconds)
-        var parts = tm()
-        guard localtime_r(&time, &parts) != nil else { return "\(seconds)" }
-        // The fields are small and not negative: 32-bit seconds end in 2106.
-        let day = "\(1900 + parts.tm_year)-\(padded(UInt64(parts.tm_mon + 1), 2))-\(padded(UInt64(parts.tm_mday), 2))"
-        return day + " \(padded(UInt64(parts.tm_hour), 2)):\(padded(UInt64(parts.tm_min), 2)):"
-            + padded(UInt64(parts.tm_sec), 2)
     }
 
     // MARK: Values of any shape
@@ -119,6 +109,27 @@ struct InfoText: CustomStringConvertible {
 
     // MARK: What qemu-img doesn't tell
 
+    private static func text(_ manifest: ManifestReport) -> String {
+        switch manifest.state {
+        case .missing: return "\(manifest.path): it is gone"
+        case .damaged(let reason): return "\(manifest.path): not usable: \(reason)"
+        case .foreign(let reason): return "\(manifest.path): not of this image: \(reason)"
+        case .present(let header):
+            return "\(manifest.path), made \(DateText(header.created).second) by \(header.writer), "
+                + "\(header.digest) \(header.content), \(text(manifest.proof))"
+        }
+    }
+
+    private static func text(_ proof: ProofRecord) -> String {
+        func day(_ date: Date?) -> String { date.map { DateText($0).day } ?? "-" }
+        return switch proof.state {
+        case .never: "not verified"
+        case .partly: "partly verified, last \(day(proof.checked))"
+        case .proven: "proven \(day(proof.proven))"
+        case .bad: "BAD: not as it was written, found \(day(proof.checked))"
+        }
+    }
+
     private static func extra(_ image: ImageReport) -> [String] {
         var lines: [String] = []
         if image.isUnfinished {
@@ -132,6 +143,7 @@ struct InfoText: CustomStringConvertible {
             lines.append("backup: \(identity.id)")
             if let parent = identity.parent?.id { lines.append("goes on backup: \(parent)") }
         }
+        if let manifest = image.manifest { lines.append("manifest: \(printable(text(manifest)))") }
         guard let facts = image.qcow2?.facts else { return lines }
         if !facts.unknownFeatures.isEmpty {
             lines.append("unknown features: \(facts.unknownFeatures.map(printable).joined(separator: ", "))")

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What is wrong with a file in a folder of backups.
+public struct BackupProblem: Sendable, Equatable {
+    /// Stable names that scripts may rely on.
+    public enum Kind: String, Sendable, CaseIterable {
+        /// It can't be opened, or its header breaks the format.
+        case unreadable
+        /// Its header was never written: a run of this program was interrupted, or still goes on.
+        case unfinished
+        case dataFileMissing = "data-file-missing"
+        case parentMissing = "parent-missing"
+        /// The parent is another backup, or holds something else, than when this one was made.
+        case parentReplaced = "parent-replaced"
+        /// What is recorded as parent can't be one, or can't be followed.
+        case parentUnusable = "parent-unusable"
+        /// The parent is in this folder, and recorded in another.
+        case parentMoved = "parent-moved"
+        /// It was made on a parent, and stands alone now.
+        case parentGone = "parent-gone"
+        case loop
+        case tooDeep = "too-deep"
+        case manifestDamaged = "manifest-damaged"
+        case manifestForeign = "manifest-foreign"
+        /// Parts of the source could not be read when it was made.
+        case incomplete
+        /// A proof has found that it is not as it was written.
+        case badContent = "bad-content"
+
+        /// Whether the disk as it was when the backup was made can't be had from it.
+        var breaksDisk: Bool {
+            switch self {
+            case .unreadable, .unfinished, .dataFileMissing, .parentMissing, .parentReplaced, .parentUnusable,
+                .parentGone, .loop, .tooDeep, .badContent:
+                true
+            case .parentMoved, .manifestDamaged, .manifestForeign, .incomplete: false
+            }
+        }
+    }
+
+    public let kind: Kind
+    /// One line.
+    public let message: String
+
+    init(_ kind: Kind, _ message: String) {
+        self.kind = kind
+        self.message = message
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// One run of the list command.
+///
+/// Of each file only the head is read, and nothing is locked, so that running backups aren't disturbed. No file outside
+/// the folder is opened, whatever the images name.
+public struct ListOperation: Sendable {
+    private let folder: String
+    private let warn: @Sendable (String) -> Void
+
+    /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
+    public init(folder: String, warn: @escaping @Sendable (String) -> Void) {
+        self.folder = folder
+        self.warn = warn
+    }
+
+    /// - Throws: `ServiceError` where the folder can't be read. What can't be read in it is part of the result.
+    public func run() async throws(ServiceError) -> BackupFolder {
+        try await Inspection.run { () async throws(ServiceError) in try await list() }
+    }
+
+    private func list() async throws(ServiceError) -> BackupFolder {
+        let listing = try FolderListing(path: folder)
+        for name in listing.illegibleNames {
+            warn("\(folder): a file is passed over whose name is not UTF-8 text: \(name)")
+        }
+        let entries = Dictionary(listing.entries.map { ($0.key, $0) }) { one, _ in one }
+        let reader = NodeReader(entries)
+        var images: [NodeReader.ReadNode] = []
+        var strays = listing.strays
+        for entry in listing.entries {
+            switch await reader.finding(entry) {
+            case .image(let image): images.append(image)
+            case .stray(let stray): strays.append(stray)
+            case .other: break
+            }
+        }
+        var links = ParentLinks(images, entries, reader)
+        await links.resolve()
+        // What is in the trees is not left over.
+        let used = Set(links.images.map { Array($0.node.name.utf8) })
+        strays.removeAll { used.contains(Array($0.name.utf8)) && $0.kind == .unreadable }
+        strays.sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+        return BackupFolder(path: folder, nodes: ChainOrder(links.images.map(\.node)).nodes, strays: strays)
+    }
+}
