@@ -16,6 +16,10 @@ struct BitmapCommand: ParsableCommand {
             A bitmap that is marked in use was not saved by the program that had to keep it up to date, or that program \
             still runs. It is inconsistent: it can only be removed.
 
+            Backups know since which of them a bitmap counts as long as qcowbackup alone clears, disables and enables it. \
+            What qemu-img bitmap or a management program does to it leaves no trace: have each schedule use a bitmap of \
+            its own, which nothing else touches.
+
             EXIT CODES:
               0      done, and on stable storage
               1      failed: the bitmaps are as they were

@@ -34,7 +34,11 @@ struct BitmapClearCommand: BitmapActionCommand {
 /// `qcowbackup bitmap enable IMAGE BITMAP`
 struct BitmapEnableCommand: BitmapActionCommand {
     static let configuration = CommandConfiguration(
-        commandName: "enable", abstract: "Record writes from now on; what is dirty stays so.")
+        commandName: "enable", abstract: "Record writes from now on; what is dirty stays so.",
+        discussion: """
+            What was written while the bitmap was disabled is not in it. If it was one that backups are made by, the next \
+            increment by it is refused: --fallback=full starts anew.
+            """)
 
     @OptionGroup var options: BitmapOptions
 
