@@ -128,6 +128,11 @@ struct ParentLinks {
         guard case .here(let below) = image.node.parent else { return }
         let parent = images[below].node
         if let expected = image.node.parentID, let found = parent.id, expected != found {
+            if let made, made.name != image.node.parentName {
+                return add(
+                    .parentReplaced, "was put on another file since it was made on \(ManifestState.short(made.name))",
+                    to: index)
+            }
             add(.parentReplaced, "was made on another backup than \(parent.name): that one was replaced", to: index)
         } else if let expected = made?.content, let found = parent.manifest.header?.content, expected != found {
             add(.parentReplaced, "was made when \(parent.name) held something else", to: index)

@@ -25,7 +25,10 @@ extension BackupOperation {
                 if isFormatOpen { try await replaced.check() }
                 let disk = try await chain.open()
                 var source = OpenedSource(disk: disk)
-                if verifies { source.proof = try await ChainProof(of: disk, named: request.copy.source, warn: warn) }
+                if verifies {
+                    source.proof = try await ChainProof(
+                        of: disk, named: request.copy.source, trustsChain: request.copy.trustsChain, warn: warn)
+                }
                 guard existing != .refuse else { return source }
                 try await ReplacedChain(path: replaced.path, folder: chain.folder).check(against: disk)
                 guard existing == .replace, let image = await replaced.image() else { return source }

@@ -13,12 +13,21 @@ struct ChainProof: Sendable {
 
     /// - Parameters:
     ///   - backup: the path of the top layer.
+    ///   - trustsChain: go on also where a file is another than that on which the one before it was made.
     ///   - warn: called for manifests that are there and can't be used.
-    init(of disk: OpenedDisk, named backup: String, warn: (String) -> Void) async throws(ServiceError) {
+    init(of disk: OpenedDisk, named backup: String, trustsChain: Bool, warn: (String) -> Void)
+        async throws(ServiceError)
+    {
         let chain = try await VerifiedChain(disk, own: ManifestFile(besides: backup), usesManifests: true)
         for layer in chain.layers {
             if case .unusable(let reason) = layer.manifest { warn("\(reason): \(layer.path) is restored unproven") }
-            for problem in layer.problems { warn("\(layer.path): \(problem)") }
+            guard let problem = layer.problems.first else { continue }
+            guard trustsChain else {
+                throw ServiceError(
+                    .inconsistent, "\(layer.path) by its manifest: \(problem)",
+                    advice: "bring the right file back; --trust-chain takes it as it is")
+            }
+            warn("\(layer.path) by its manifest: \(problem)")
         }
         // What shows through a file without a manifest may be anything that this one holds.
         let provenCount = chain.proofs.prefix { $0 != nil }.count
