@@ -86,6 +86,7 @@ let package = Package(
         tests("BinaryCodingTests", ["BinaryCoding", "TestSupport"]),
         tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
         tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),
+        tests("BackupManifestTests", ["BackupManifest", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
         tests(
             "Qcow2FormatTests",
             [
@@ -99,10 +100,12 @@ let package = Package(
         tests(
             "BackupServiceTests",
             [
-                "BackupCore", "BackupService", "BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format",
-                "TestSupport", system,
+                "BackupCore", "BackupManifest", "BackupService", "BlockIO", "DirtyBitmaps", "FormatTestSupport",
+                "Qcow2Format", "TestSupport", system,
             ]),
-        tests("ProgramTests", ["BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments]),
+        tests(
+            "ProgramTests",
+            ["BackupManifest", "BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments]),
         tests("InteropTests", ["BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]
 )

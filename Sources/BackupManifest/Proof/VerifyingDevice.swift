@@ -98,26 +98,32 @@ public final class VerifyingDevice: BlockDevice {
     /// - Returns: whether the buffer has its content now.
     /// - Throws: `ContentError` in a `BlockError`.
     private func prove(_ range: UInt64, _ buffer: inout AlignedBuffer) async throws(BlockError) -> Bool {
-        let all = geometry.allUnits(ofRange: range)
+        let whole = geometry.bytes(ofRange: range)
+        var shown = geometry.allUnits(ofRange: range)
+        // Where a layer ends, what lies below it is not shown any more: it reads as zeroes.
+        var end = whole.upperBound
         var isFirstHolder = true
         for proof in layers {
             guard let proof else { return false }
-            guard range < proof.digests.geometry.rangeCount else { continue }
-            let bytes = proof.digests.geometry.bytes(ofRange: range)
+            let layer = proof.digests.geometry
+            guard range < layer.rangeCount else { break }
+            end = min(end, layer.bytes(ofRange: range).upperBound)
+            shown &= layer.allUnits(ofRange: range)
             switch await proof.fault(inRange: range, &buffer, isFilled: true) {
-            case .differs, .unexpected: throw .layer(ContentError(device: proof.device.name, range: bytes))
+            case .differs, .unexpected:
+                throw .layer(ContentError(device: proof.device.name, range: layer.bytes(ofRange: range)))
             case .unreadable(let error): throw error
             case nil: break
             }
             let held = proof.digests.heldUnits(ofRange: range)
-            if held == all, bytes == geometry.bytes(ofRange: range) {
-                let bytes = geometry.bytes(ofRange: range)
-                proven.withLock { $0.set(bytes) }
-                return isFirstHolder
+            if held & shown == shown {
+                proven.withLock { $0.set(whole) }
+                return isFirstHolder && end == whole.upperBound
             }
             if held != 0 { isFirstHolder = false }
         }
-        // What no layer holds is past the end of a shorter one, and zero.
+        // What no layer holds lies past the end of one, and is zero.
+        proven.withLock { $0.set(whole) }
         return false
     }
 }
