@@ -50,16 +50,25 @@ public final class RecordingDevice: BlockDevice {
         recorder.recordZeroes(at: offset, length: length)
     }
 
-    /// Reads what is copied, too: nothing else can tell later that it arrived.
+    /// Reads what is copied, too: nothing else can tell later that it arrived. On both sides, because a source that
+    /// changed meanwhile is no proof of what did. Where they differ the copy is refused, and done through a buffer.
     public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
         try await target.copyRange(from: source, to: offset, length: length)
-        var buffer = AlignedBuffer(count: Int(min(length, Self.readLength)))
+        // At most the read length.
+        let pieceLength = Int(min(length, Self.readLength))
+        var sent = AlignedBuffer(count: pieceLength)
+        var arrived = AlignedBuffer(count: pieceLength)
         var position: UInt64 = 0
         while position < length {
             let count = Int(min(Self.readLength, length - position))
-            var bytes = buffer.mutablePrefix(count)
+            var bytes = sent.mutablePrefix(count)
             try await source.device.read(at: source.offset + position, into: &bytes)
-            recorder.record(at: offset + position, buffer.prefix(count))
+            bytes = arrived.mutablePrefix(count)
+            try await target.read(at: offset + position, into: &bytes)
+            guard sent.prefix(count).firstDifference(from: arrived.prefix(count)) == nil else {
+                throw .unsupported(operation: "copying what changes meanwhile", device: source.device.name)
+            }
+            recorder.record(at: offset + position, arrived.prefix(count))
             position += UInt64(count)
         }
     }
