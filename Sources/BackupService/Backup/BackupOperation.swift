@@ -120,9 +120,23 @@ public final class BackupOperation: Sendable {
         let maker = TargetMaker(
             request: request, source: plan.source, sync: plan.sync, parent: plan.parent, layout: plan.layout, warn: warn
         )
+        // Made before anything is copied: what stands in its way is better known now than at the end.
+        let file = try await manifestFile(at: place, readFiles: maker.readFiles)
+        do throws(ServiceError) {
+            return try await backUp(plan, to: maker, place, file, on: workers)
+        } catch {
+            file?.remove()
+            throw error
+        }
+    }
+
+    private func backUp(
+        _ plan: BackupPlan, to maker: TargetMaker, _ place: ManifestPlace?, _ file: UnnamedFile?,
+        on workers: WorkerThreads
+    ) async throws(ServiceError) -> BackupSummary {
         let target = try await maker.make()
         let jobSource = try plan.makeJobSource()
-        let draft = draft(at: place, for: target)
+        let draft = draft(in: file, for: target)
         var manifest: WrittenManifest?
         var summary: BackupSummary
         do throws(ServiceError) {
@@ -133,7 +147,10 @@ public final class BackupOperation: Sendable {
             }
             // A target that can't have its manifest is not made, so what makes it whole comes last.
             if !target.isInPlace { try await target.finish() }
-            if let manifest { try manifest.file.place.publish() } else { try place?.clear() }
+            // An earlier backup that stays keeps its manifest.
+            try target.checkNames()
+            if let manifest { try manifest.file.place.publish() }
+            try place?.clear(isReplaced: manifest != nil)
             if target.isInPlace { try await target.finish() } else { try target.publish() }
         } catch {
             manifest?.withdraw()
@@ -156,9 +173,16 @@ public final class BackupOperation: Sendable {
     }
 
     /// - Returns: `nil` where no manifest is asked for, and where it has no place.
-    private func draft(at place: ManifestPlace?, for target: BackupTarget) -> ManifestDraft? {
-        guard request.isBackup, let place, let algorithm = request.digest else { return nil }
-        return ManifestDraft(at: place, algorithm: algorithm, target: target.device)
+    private func manifestFile(
+        at place: ManifestPlace?, readFiles: [FileIdentity]
+    ) async throws(ServiceError) -> UnnamedFile? {
+        guard request.isBackup, request.digest != nil, let place else { return nil }
+        return try await place.filePlace.create(copyRange: .never, readFiles: readFiles)
+    }
+
+    private func draft(in file: UnnamedFile?, for target: BackupTarget) -> ManifestDraft? {
+        guard let file, let algorithm = request.digest else { return nil }
+        return ManifestDraft(in: file, algorithm: algorithm, target: target.device)
     }
 
     private func checkCancelled() throws(ServiceError) {

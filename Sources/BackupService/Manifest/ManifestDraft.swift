@@ -8,13 +8,14 @@ import SystemPackage
 
 /// A backup's manifest while the backup is being made.
 struct ManifestDraft: Sendable {
-    let place: ManifestPlace
+    private let file: UnnamedFile
     private let recorder: ContentRecorder
     /// What the job writes to, in place of the target itself.
     let device: RecordingDevice
 
-    init(at place: ManifestPlace, algorithm: DigestAlgorithm, target: any BlockDevice) {
-        self.place = place
+    /// - Parameter file: where it is to be written.
+    init(in file: UnnamedFile, algorithm: DigestAlgorithm, target: any BlockDevice) {
+        self.file = file
         recorder = ContentRecorder(virtualSize: target.length, algorithm: algorithm)
         device = RecordingDevice(target, recorder)
     }
@@ -40,13 +41,11 @@ struct ManifestDraft: Sendable {
             bitmap: plan.bitmap.map { .init(name: $0.name, mode: $0.mode.rawValue) }, parent: parent,
             unreadable: unreadable, digests: digests)
         let bytes = Manifest(header: header, digests: digests).encoded()
-        let file = try await place.filePlace.create(copyRange: .never)
         do throws(BlockError) {
             try await file.device.resize(to: UInt64(bytes.count))
             try await file.device.write(at: 0, from: bytes.span.bytes)
             try await file.device.flush()
         } catch {
-            file.remove()
             let cause = ServiceError(error)
             throw ServiceError(
                 cause.code, "the manifest could not be written: \(cause.message)",

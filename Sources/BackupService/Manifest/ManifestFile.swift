@@ -51,7 +51,11 @@ struct ManifestFile: Sendable {
             throw ServiceError(.corrupt, "\(path) is larger than any manifest", advice: nil)
         }
         let bytes = try await read(Int(file.length), of: file)
-        return try checked { () throws(ManifestError) in try Manifest(decoding: bytes) }
+        let manifest = try checked { () throws(ManifestError) in try Manifest(decoding: bytes) }
+        guard manifest.header == header else {
+            throw ServiceError(.corrupt, "\(path) changes while it is read", advice: nil)
+        }
+        return manifest
     }
 
     private func open() throws(ServiceError) -> FileDevice {

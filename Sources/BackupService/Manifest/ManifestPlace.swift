@@ -9,6 +9,8 @@ struct ManifestPlace: Sendable {
     let path: String
     /// An earlier backup's, which must not be taken for the new one's.
     private let stale: FileDevice?
+    /// An earlier backup's that is beside the target, where the new one goes elsewhere; `nil` for none.
+    private let abandoned: String?
 
     /// The place that belongs to an image: beside the file itself, behind all symbolic links.
     static func path(besides image: String, suffix: String = Manifest.suffix) throws(ServiceError) -> String {
@@ -18,13 +20,14 @@ struct ManifestPlace: Sendable {
 
     /// - Returns: `nil` where there is none: a block device has no place beside it.
     init?(for request: BackupRequest) async throws(ServiceError) {
-        if let path = request.manifest {
-            self.path = path
-        } else {
-            let target = try? FileStatus(path: request.target)
-            guard target?.kind != .blockDevice else { return nil }
-            path = try Self.path(besides: request.target)
+        let target = try? FileStatus(path: request.target)
+        let beside = target?.kind == .blockDevice ? nil : try Self.path(besides: request.target)
+        guard let path = request.manifest ?? beside else { return nil }
+        guard ServicePath.absolute(path) != ServicePath.absolute(request.target) else {
+            throw ServiceError(.usage, "--manifest names the target: \(path)", advice: "name another file")
         }
+        self.path = path
+        abandoned = try await Self.abandoned(beside, besides: path)
         let isWanted = request.digest != nil
         guard let present = try Self.status(of: path) else {
             stale = nil
@@ -45,6 +48,15 @@ struct ManifestPlace: Sendable {
         stale = file
     }
 
+    /// - Returns: the manifest beside the target, unless there is none or it is the one that is replaced anyway.
+    private static func abandoned(_ beside: String?, besides path: String) async throws(ServiceError) -> String? {
+        guard let beside, let present = try status(of: beside), present.kind == .regular,
+            present.identity != (try status(of: path))?.identity,
+            let file = try? FileDevice(path: beside, access: .readOnly, lock: nil), await isManifest(file)
+        else { return nil }
+        return beside
+    }
+
     private static func status(of path: String) throws(ServiceError) -> FileStatus? {
         do throws(BlockError) {
             return try FileStatus(path: path)
@@ -61,8 +73,11 @@ struct ManifestPlace: Sendable {
 
     var filePlace: FilePlace { FilePlace(path: path, replaced: stale) }
 
-    /// Takes an earlier backup's manifest away, before something without one gets the name of that backup.
-    func clear() throws(ServiceError) {
-        if stale != nil { try FilePlace(path: path).clear() }
+    /// Takes an earlier backup's manifests away, before something else gets the name of that backup.
+    ///
+    /// - Parameter isReplaced: whether the place has the new one already.
+    func clear(isReplaced: Bool) throws(ServiceError) {
+        if stale != nil, !isReplaced { try FilePlace(path: path).clear() }
+        if let abandoned { try FilePlace(path: abandoned).clear() }
     }
 }

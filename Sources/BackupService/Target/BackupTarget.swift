@@ -48,10 +48,15 @@ struct BackupTarget: Sendable {
         }
     }
 
+    /// Refuses names that lead to other files by now than those to replace.
+    func checkNames() throws(ServiceError) {
+        for file in newFiles { try file.place.checkReplaced() }
+    }
+
     /// Gives new files their names.
     func publish() throws(ServiceError) {
         // Before the first step, so that none has to be undone.
-        for file in newFiles { try file.place.checkReplaced() }
+        try checkNames()
         // An old image must not be found with the new image's data file.
         if let image = newFiles.last, newFiles.dropLast().contains(where: { $0.place.replaced != nil }) {
             try image.place.clear()
