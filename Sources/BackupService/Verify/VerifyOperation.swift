@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import FoundationEssentials
 import Qcow2Format
 
 /// One run of the verify command.
@@ -41,16 +42,35 @@ public final class VerifyOperation: Sendable {
         let clock = ContinuousClock()
         let deadline = request.duration.map { clock.now + $0 }
         return try await Inspection.run(threads: count) { () async throws(ServiceError) in
-            var reports: [VerifyReport] = []
-            for backup in request.backups {
+            var reports: [Int: VerifyReport] = [:]
+            for index in await order(of: request.backups) {
+                let backup = request.backups[index]
                 let start = clock.now
                 var report = try await verify(backup, workers: count) { deadline.map { clock.now >= $0 } ?? false }
                 let elapsed = (clock.now - start).components
                 report.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
-                reports.append(report)
+                reports[index] = report
             }
-            return reports
+            return request.backups.indices.compactMap { reports[$0] }
         }
+    }
+
+    /// In which order to look at files. With no time for all of them, first comes that which an earlier run didn't finish,
+    /// then what was looked at longest ago: else the same one would have all the time in each run.
+    func order(of paths: [String]) async -> [Int] {
+        guard request.duration != nil else { return Array(paths.indices) }
+        var keys: [(index: Int, isFinished: Bool, checked: Date)] = []
+        for (index, path) in paths.enumerated() {
+            let place = try? ManifestPlace.path(besides: path, suffix: VerifyState.suffix)
+            var state: VerifyState?
+            if let place { state = await VerifyState(path: place) }
+            keys.append((index, state?.nextRange ?? 0 == 0, state?.checked ?? .distantPast))
+        }
+        let sorted = keys.sorted { one, other in
+            if one.isFinished != other.isFinished { return other.isFinished }
+            return one.checked == other.checked ? one.index < other.index : one.checked < other.checked
+        }
+        return sorted.map(\.index)
     }
 
     private func verify(
@@ -63,7 +83,7 @@ public final class VerifyOperation: Sendable {
             disk = try await open(backup, own)
         } catch {
             // What can't be opened at all is not known to be a backup; what has a manifest was one.
-            guard error.code != .locked, own.exists else { throw error }
+            guard ![.locked, .permission, .usage].contains(error.code), own.exists else { throw error }
             report.problems.append(error.message)
             return report
         }
@@ -71,7 +91,7 @@ public final class VerifyOperation: Sendable {
         state.withLock { state in
             state.totalRanges += chain.unseen(state.layers.keys).reduce(0) { $0 + $1 }
         }
-        for index in chain.layers.indices {
+        for index in await order(of: chain.layers.map(\.path)) {
             let identity = disk.layers[index].file.identity
             if let known = state.withLock({ $0.layers[identity] }) {
                 chain.layers[index].adopt(known)
@@ -128,7 +148,11 @@ public final class VerifyOperation: Sendable {
         guard case .used(_, let content) = layer.manifest else { return }
         let path = try ManifestPlace.path(besides: layer.path, suffix: VerifyState.suffix)
         var known = VerifyState(content: content)
-        if let earlier = await VerifyState(path: path), earlier.content == content { known = earlier }
+        if let earlier = await VerifyState(path: path), earlier.content == content {
+            known = earlier
+            // Nothing has such a place to go on from, and what was damaged must not stand for a proof.
+            if known.nextRange >= proof.digests.geometry.rangeCount { known.nextRange = 0 }
+        }
         let isSample: Bool
         let scan: LayerScan
         if case .sample(let share) = request.extent {
@@ -160,14 +184,18 @@ public final class VerifyOperation: Sendable {
     private func note(
         _ layer: VerifiedLayer, _ scan: LayerScan, isSample: Bool, _ known: VerifyState, at path: String
     ) async {
+        // Where there was no time at all, nothing is known that was not known before.
+        let isDamaged = layer.structureProblems?.isEmpty == false
+        guard layer.checkedRanges > 0 || layer.isComplete || isDamaged else { return }
         var state = known
         state.checked = VerifyState(content: known.content).checked
         // Looked at as a whole by every run.
-        state.isDamaged = layer.structureProblems?.isEmpty == false ? true : nil
-        state.bad = layer.bad.prefix(1000).map { $0.range.lowerBound / ContentGeometry.rangeLength }
-        if isSample {
-            state.bad = Array(Set(state.bad + known.bad)).sorted()
-        } else {
+        state.isDamaged = isDamaged ? true : nil
+        let bad = layer.bad.map { $0.range.lowerBound / ContentGeometry.rangeLength }
+        // What was bad, and wasn't looked at again, still is as far as anybody knows.
+        let others = known.bad.filter { isSample || $0 >= scan.position }
+        state.bad = Array(Set(bad + others).sorted().prefix(VerifyState.mostBad))
+        if !isSample {
             state.nextRange = layer.isComplete ? 0 : scan.position
             if layer.isComplete { state.proven = layer.verdict == .bad ? nil : state.checked }
         }

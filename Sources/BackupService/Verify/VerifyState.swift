@@ -22,6 +22,9 @@ struct VerifyState: Sendable, Equatable, Codable {
     /// What the name of a backup's state ends with.
     static let suffix = ".verified"
 
+    /// Ranges that are kept in mind.
+    static let mostBad = 1000
+
     /// Longest file that is read.
     private static let maximumLength: UInt64 = 1 << 20
 
@@ -37,7 +40,8 @@ struct VerifyState: Sendable, Equatable, Codable {
         else { return nil }
         let decoder = JSONDecoder()
         decoder.dateDecodingStrategy = .iso8601
-        guard let state = try? decoder.decode(Self.self, from: Data(bytes)) else { return nil }
+        guard var state = try? decoder.decode(Self.self, from: Data(bytes)) else { return nil }
+        state.bad = Array(Set(state.bad).sorted().prefix(Self.mostBad))
         self = state
     }
 
