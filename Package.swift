@@ -105,7 +105,10 @@ let package = Package(
             ]),
         tests(
             "ProgramTests",
-            ["BackupManifest", "BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments]),
+            [
+                "BackupManifest", "BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments,
+                system,
+            ]),
         tests("InteropTests", ["BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]
 )

@@ -48,7 +48,7 @@ import Testing
     }
 
     @Test(arguments: shapes) func intact(lengths: [Int]) async throws {
-        for seed in 1...(isHeavyRun ? 200 : 3) as ClosedRange<UInt64> {
+        for seed in 1...(isHeavyRun ? 200 : 2) as ClosedRange<UInt64> {
             var random = SeededRandom(seed: seed)
             let chain = try await ProofChain(lengths: lengths, share: random.pick([0, 1, 4, 8]), &random)
             let content = try await contents(of: chain.verifying, &random)
@@ -60,7 +60,7 @@ import Testing
     /// One thing or another goes wrong in one layer or another.
     @Test(arguments: shapes) func damaged(lengths: [Int]) async throws {
         var refusals = 0
-        let rounds = isHeavyRun ? 400 : 6
+        let rounds = isHeavyRun ? 400 : 4
         for seed in 1...UInt64(rounds) {
             var random = SeededRandom(seed: seed &* 31)
             let chain = try await ProofChain(lengths: lengths, share: random.pick([1, 4, 8]), &random)

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import Foundation
+import Glibc
+import Qcow2Format
+import TestSupport
+import Testing
+
+@testable import BackupService
+
+/// How much a run looks at, and what it leaves for the next one.
+@Suite struct VerifyStateTests {
+    private static let rangeCount: UInt64 = 40
+
+    private let bench: VerifyBench
+
+    init() async throws {
+        bench = try VerifyBench()
+        try bench.makeSource(length: 1 << 20)
+        truncate(bench.path("disk.raw"), Int(Self.rangeCount) << 20)
+        try await bench.backUp(to: "b") { $0.targetFormat = .raw }
+    }
+
+    private func state() async throws -> VerifyState {
+        try #require(await VerifyState(path: bench.path("b.verified")))
+    }
+
+    private func write(_ change: (inout VerifyState) -> Void) async throws {
+        let manifest = try await ManifestFile(besides: bench.path("b")).header()
+        var state = VerifyState(content: manifest.content)
+        change(&state)
+        try await state.write(to: bench.path("b.verified"))
+    }
+
+    @Test func wholeRun() async throws {
+        let outcome = try await bench.verify("b")
+        #expect(outcome.reports[0].layers[0].checkedRanges == Self.rangeCount)
+        let state = try await state()
+        #expect(state.nextRange == 0 && state.bad.isEmpty && state.proven != nil)
+        #expect(try bench.directory.names() == ["b", "b.manifest", "b.verified", "disk.raw"])
+    }
+
+    @Test func badRun() async throws {
+        for range in [0, 7, 39] { try bench.change("b", at: range << 20, by: 1) }
+        let outcome = try await bench.verify("b")
+        #expect(outcome.verdict == .bad)
+        #expect(outcome.reports[0].layers[0].bad.map(\.range.lowerBound) == [0, 7 << 20, 39 << 20])
+        #expect(outcome.reports[0].layers[0].bad.allSatisfy { $0.reason == .differs && $0.range.count == 1 << 20 })
+        let state = try await state()
+        #expect(state.bad == [0, 7, 39] && state.proven == nil && state.nextRange == 0)
+        // Brought back, all is well.
+        for range in [0, 7, 39] { try bench.change("b", at: range << 20, by: 1) }
+        #expect(try await bench.verify("b").verdict == .proven)
+        #expect(try await self.state().bad.isEmpty)
+    }
+
+    /// No time at all: nothing is looked at, and nothing is forgotten.
+    @Test func noTime() async throws {
+        let outcome = try await bench.verify("b") { $0.duration = .nanoseconds(1) }
+        #expect(outcome.reports[0].layers[0].checkedRanges == 0)
+        #expect(!outcome.reports[0].layers[0].isComplete)
+        #expect(!bench.directory.exists("b.verified"))
+        try await write { $0.nextRange = 5 }
+        let before = try bench.directory.read("b.verified")
+        _ = try await bench.verify("b") { $0.duration = .nanoseconds(1) }
+        #expect(try bench.directory.read("b.verified") == before)
+    }
+
+    /// A run with a limit goes on where the last one stopped, and looks again at what was bad.
+    @Test func goingOn() async throws {
+        try await write {
+            $0.nextRange = 30
+            $0.bad = [3, 4]
+        }
+        try bench.change("b", at: 4 << 20, by: 1)
+        try bench.change("b", at: 31 << 20, by: 1)
+        // Was looked at before.
+        try bench.change("b", at: 5 << 20, by: 1)
+        let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
+        let layer = outcome.reports[0].layers[0]
+        #expect(layer.checkedRanges == 12 && layer.isComplete)
+        #expect(layer.bad.map(\.range.lowerBound) == [4 << 20, 31 << 20])
+        let state = try await state()
+        #expect(state.nextRange == 0 && state.bad == [4, 31])
+        // Now from the start.
+        let next = try await bench.verify("b") { $0.duration = .seconds(3600) }
+        #expect(next.reports[0].layers[0].bad.map(\.range.lowerBound) == [4 << 20, 5 << 20, 31 << 20])
+        // Without a limit, nothing is taken from earlier runs.
+        try await write { $0.nextRange = 35 }
+        #expect(try await bench.verify("b").reports[0].layers[0].checkedRanges == Self.rangeCount)
+    }
+
+    /// What can't be a place, and what is no state at all, stands for nothing.
+    @Test(arguments: [40, 41, 1 << 43, UInt64.max]) func hostilePlaces(next: UInt64) async throws {
+        try await write {
+            $0.nextRange = next
+            $0.bad = [0, 0, 0, .max, 1 << 44, 39]
+        }
+        let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
+        #expect(outcome.reports[0].layers[0].checkedRanges == Self.rangeCount)
+        #expect(outcome.verdict == .proven)
+    }
+
+    @Test(arguments: ["", "{}", "null", "[[[[", "{\"content\":7}", String(repeating: "[", count: 100_000)])
+    func noState(text: String) async throws {
+        try bench.directory.write(Array(text.utf8), to: "b.verified")
+        #expect(try await bench.verify("b") { $0.duration = .seconds(3600) }.verdict == .proven)
+        #expect(try await state().proven != nil)
+    }
+
+    /// The state of other content says nothing.
+    @Test func otherContent() async throws {
+        var state = VerifyState(content: "0123")
+        state.nextRange = 39
+        try await state.write(to: bench.path("b.verified"))
+        let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
+        #expect(outcome.reports[0].layers[0].checkedRanges == Self.rangeCount)
+    }
+
+    @Test func manyBad() async throws {
+        var state = VerifyState(content: "0123")
+        state.bad = (0..<5000).map { UInt64($0 / 2) }
+        try await state.write(to: bench.path("b.verified"))
+        #expect(try await self.state().bad == (0..<1000).map { UInt64($0) })
+    }
+
+    /// Where it can't be kept the proof is as good as ever.
+    @Test func noPlace() async throws {
+        try FileManager.default.createDirectory(
+            atPath: bench.path("b.verified.partial"), withIntermediateDirectories: false)
+        let outcome = try await bench.verify("b")
+        #expect(outcome.verdict == .proven)
+        #expect(outcome.warnings.count == 1)
+        #expect(outcome.warnings.first?.contains("can't be kept") == true)
+    }
+
+    @Test func sample() async throws {
+        var total: UInt64 = 0
+        for _ in 0..<10 {
+            let outcome = try await bench.verify("b") { $0.extent = .sample(0.5) }
+            let layer = outcome.reports[0].layers[0]
+            #expect(!layer.isComplete && outcome.verdict == .proven)
+            total += layer.checkedRanges
+        }
+        // 400 throws of a coin; beyond 20 standard deviations the coin is broken.
+        #expect((1...399).contains(total))
+        #expect(try await state().proven == nil)
+        // What was bad is not forgotten because a sample missed it.
+        try await write { $0.bad = [7] }
+        _ = try await bench.verify("b") { $0.extent = .sample(0.01) }
+        #expect(try await state().bad == [7])
+        for share in [0, 1, -1, 2, Double.nan, .infinity] {
+            let error = try await refusal { _ = try await bench.verify("b") { $0.extent = .sample(share) } }
+            #expect(error.code == .usage)
+        }
+    }
+
+    /// With no time for all, each gets its turn: first what was not finished, then what was looked at longest ago.
+    @Test func turns() async throws {
+        let names = ["a", "b", "c", "d", "e"]
+        for (name, age, next) in [("a", 10, 0), ("b", 30, 0), ("c", 5, 7), ("d", 20, 9)] as [(String, Double, UInt64)] {
+            var state = VerifyState(content: "0123")
+            (state.checked, state.nextRange) = (Date(timeIntervalSinceNow: -3600 * age), next)
+            try await state.write(to: bench.path("\(name).verified"))
+        }
+        let paths = names.map(bench.path)
+        var request = VerifyRequest(backups: paths)
+        #expect(await VerifyOperation(request) { _ in }.order(of: paths) == [0, 1, 2, 3, 4])
+        request.duration = .seconds(1)
+        // e was never looked at.
+        #expect(await VerifyOperation(request) { _ in }.order(of: paths) == [3, 2, 4, 1, 0])
+    }
+
+    @Test func structure() async throws {
+        try bench.makeSource(length: 3 * 65_536)
+        try await bench.backUp(to: "q")
+        let sound = try await bench.verify("q", "b") { $0.extent = .nothing }
+        #expect(sound.reports.map(\.verdict) == [.proven, .proven])
+        #expect(sound.reports[0].layers[0].manifest == .notUsed)
+        #expect(sound.reports[0].layers[0].structureProblems == [])
+        #expect(sound.reports[1].layers[0].structureProblems == nil)
+        // The first entry of the refcount table.
+        try bench.change("q", at: 65_536 + 2, by: 0xff)
+        let broken = try await bench.verify("q") { $0.extent = .nothing }
+        #expect(broken.verdict == .bad, "\(broken.reports)")
+    }
+
+    @Test func requests() async throws {
+        let bad: [@Sendable (inout VerifyRequest) -> Void] = [
+            { ($0.backups, $0.manifest) = (["a", "b"], "m") }, { ($0.backups, $0.source) = (["a", "b"], "s") },
+            { ($0.extent, $0.duration) = (.nothing, .seconds(1)) }, { ($0.extent, $0.source) = (.nothing, "s") },
+            { ($0.extent, $0.manifest) = (.nothing, "m") },
+        ]
+        for change in bad {
+            let error = try await refusal { _ = try await bench.verify("b", change: change) }
+            #expect(error.code == .usage)
+        }
+        #expect(try await refusal { _ = try await bench.verify("nothing") }.code == .notFound)
+        // What has a manifest was a backup.
+        try bench.remove("b")
+        #expect(try await bench.verify("b").verdict == .bad)
+    }
+}
