@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupManifest
 import BackupService
 import Qcow2Format
 import Testing
@@ -32,6 +33,9 @@ import Testing
         Case("--sync=top a b") { $0.sync = .top },
         Case("a --sync top b") { $0.sync = .top },
         Case("backup a b --sync top") { $0.sync = .top },
+        Case("--digest=xxh3 a b"),
+        Case("--digest sha256 --manifest=m a b") { ($0.digest, $0.manifest) = (.sha256, "m") },
+        Case("--digest=none a b") { $0.digest = nil },
         Case("-f qcow2 a b") { $0.sourceFormat = .qcow2 },
         Case("-fraw a b") { $0.sourceFormat = .raw },
         Case("-f=raw a b") { $0.sourceFormat = .raw },

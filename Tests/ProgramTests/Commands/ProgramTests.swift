@@ -119,6 +119,22 @@ import Testing
         ("list ''", "DIR is empty"),
         ("list", "Missing expected argument '<DIR>'"),
         ("compare a nbd://host/x", "B: nbd:... is not available in this version"),
+        ("verify", "Missing expected argument '<BACKUP> ...'"),
+        ("verify ''", "BACKUP is empty"),
+        ("verify a nbd://host/x", "BACKUP: nbd:... is not available in this version"),
+        ("verify --against '' a", "--against is empty"),
+        ("verify --manifest '' a", "--manifest is empty"),
+        ("verify --chain '' a", "--chain takes the name of a folder"),
+        ("verify -j 0 a", "-j is a number from 1 to 64, not 0"),
+        ("verify --sample=100% a", "--sample is more than 0% and less than 100%, such as 5%, not '100%'"),
+        ("verify --max-duration=5x a", "--max-duration is a time such as 90s, 10m or 2h, not '5x'"),
+        ("verify --structure --sample=5% a", "--structure and --sample contradict each other"),
+        (
+            "--digest=md5 a b",
+            "The value 'md5' is invalid for '--digest <algorithm>'. Please provide one of 'xxh3', 'sha256' or 'none'."
+        ),
+        ("--digest=none --manifest m a b", "--manifest and --digest=none contradict each other"),
+        ("--manifest '' a b", "--manifest is empty"),
         ("restore --chain '' a b", "--chain takes the name of a folder"),
         ("restore -n --force a b", "-n writes into TARGET and --force replaces it: give one of them"),
         ("restore --sync=top a b", "Unknown option '--sync'"),
@@ -142,7 +158,7 @@ import Testing
         #expect(run.errors == "qcowbackup: \(message) (see qcowbackup --help)\n")
 
         var words = Self.words(line)
-        if ["bitmap", "info", "map", "compare", "list"].contains(words.first) {
+        if ["bitmap", "info", "map", "compare", "list", "verify"].contains(words.first) {
             words.append("--output=json")
         } else {
             words.insert("--output=json", at: ["backup", "restore"].contains(words.first) ? 1 : 0)

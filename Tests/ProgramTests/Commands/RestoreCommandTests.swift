@@ -26,6 +26,8 @@ import Testing
         Case("a b"),
         Case("--chain moved a b") { $0.chainFolder = "moved" },
         Case("a b --chain=moved") { $0.chainFolder = "moved" },
+        Case("--no-verify a b") { $0.verifies = false },
+        Case("--verify a b"),
         Case("-f raw a b") { $0.copy.sourceFormat = .raw },
         Case("-F raw a b") { $0.copy.backingFormat = .raw },
         Case("-O raw a b") { $0.targetFormat = .raw },
