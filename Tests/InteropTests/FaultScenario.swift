@@ -23,6 +23,8 @@ struct FaultScenario: Sendable, CustomTestStringConvertible {
     let before: Before
     var isRaw = false
 
+    var isRestore: Bool { arguments.first == "restore" }
+
     var testDescription: String { name }
 
     static let all: [FaultScenario] = [

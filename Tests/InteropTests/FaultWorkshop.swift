@@ -13,11 +13,14 @@ final class FaultWorkshop: Sendable {
     let directory: TemporaryDirectory
     private let sources: [String: [UInt8]]
     private let emptyImage: [UInt8]
+    /// The manifest of another backup, which is beside the image that a run is to replace.
+    private let oldManifest: [UInt8]
 
     static let sourceName = "source.qcow2"
     static let targetName = "target.img"
     static let partialName = "target.img.partial"
     static let dataName = "target.data"
+    static let manifestName = "target.img.manifest"
     static let length = 1 << 20
 
     init() async throws {
@@ -40,6 +43,12 @@ final class FaultWorkshop: Sendable {
             "base.qcow2": try directory.read("base.qcow2"), Self.sourceName: try directory.read(Self.sourceName),
         ]
         emptyImage = try directory.read("empty.qcow2")
+        let old = directory.file("old.qcow2").string
+        try await Program.qcowbackup.runSuccessfully(["--quiet", base, old])
+        oldManifest = try directory.read("old.qcow2.manifest")
+        for name in ["old.qcow2", "old.qcow2.manifest"] {
+            try FileManager.default.removeItem(atPath: directory.file(name).string)
+        }
     }
 
     var source: String { directory.file(Self.sourceName).string }
@@ -57,10 +66,12 @@ final class FaultWorkshop: Sendable {
 
     /// Brings the target's path into the state that the scenario starts from.
     func prepare(_ scenario: FaultScenario) throws {
-        for name in [Self.targetName, Self.dataName].flatMap({ [$0, $0 + ".partial"] }) where directory.exists(name) {
+        let names = [Self.targetName, Self.dataName, Self.manifestName]
+        for name in names.flatMap({ [$0, $0 + ".partial"] }) where directory.exists(name) {
             try FileManager.default.removeItem(atPath: directory.file(name).string)
         }
         if let content = contentBefore(scenario) { try directory.write(content, to: Self.targetName) }
+        if scenario.before == .oldImage { try directory.write(oldManifest, to: Self.manifestName) }
     }
 
     /// The command line of a run, without the program.
@@ -161,6 +172,7 @@ final class FaultWorkshop: Sendable {
             case .emptyImage, .fullRaw: #expect(left == .untouched || left == .refused, comment)
             }
         }
+        try await judgeManifest(scenario, left, isSuccess: result.exitCode == 0, wasKilled: wasKilled, comment)
         if !wasKilled && !(keepsPartial && result.exitCode != 0) {
             #expect(try !directory.names().contains { $0.hasSuffix(".partial") }, comment)
         }
@@ -172,6 +184,31 @@ final class FaultWorkshop: Sendable {
             if !causes.isEmpty {
                 #expect(causes.contains { result.standardError.contains($0) }, "names the cause: \(comment)")
             }
+        }
+    }
+
+    /// What is complete has its own manifest or, where the run came to no end, none; what stays as it was keeps its own.
+    private func judgeManifest(
+        _ scenario: FaultScenario, _ left: Left, isSuccess: Bool, wasKilled: Bool, _ comment: Comment
+    ) async throws {
+        let isThere = directory.exists(Self.manifestName)
+        if left == .complete {
+            if scenario.isRestore { return #expect(!isThere, comment) }
+            #expect(isThere || !isSuccess, comment)
+            let verified = try await Program.qcowbackup.run(
+                ["verify", "-f", scenario.isRaw ? "raw" : "qcow2", "-q", target])
+            // What a backup of the top layer is based on has no manifest.
+            let isProven = isThere && !scenario.arguments.contains("--sync=top")
+            #expect(verified.exitCode == (isProven ? 0 : 1), "\(comment): \(verified)")
+            #expect(!verified.standardOutput.contains("can't be used"), "\(comment): \(verified)")
+            #expect(!verified.standardOutput.contains("another backup"), "\(comment): \(verified)")
+            let state = directory.file(Self.targetName + ".verified").string
+            if FileManager.default.fileExists(atPath: state) { try FileManager.default.removeItem(atPath: state) }
+        } else if scenario.before == .oldImage {
+            // Taken away just before the image itself changes hands.
+            guard isThere || !wasKilled else { return }
+            #expect(isThere, comment)
+            #expect(try directory.read(Self.manifestName) == oldManifest, comment)
         }
     }
 

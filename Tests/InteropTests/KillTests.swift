@@ -8,7 +8,7 @@ import Testing
 /// The program ended by a signal at every place that changes a file (a sample of them where tests are to be quick).
 @Suite("Signals at any moment", .enabled(if: FaultTestNeeds.all, FaultTestNeeds.comment))
 struct KillTests {
-    private static let calls = FaultWorkshop.changes.split(separator: ",").map(String.init) + ["pread64"]
+    private static let calls = FaultWorkshop.changes.split(separator: ",").map(String.init) + ["unlink", "pread64"]
     private static let mostCalls = 60
 
     /// Call names and numbers to try.
