@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupManifest
+import BlockIO
 import Foundation
 import Qcow2Format
 import TestSupport
@@ -87,8 +88,11 @@ import Testing
         async throws
     {
         try bench.makeSource(length: 4 << 20)
+        let writer = WorkerThreads(count: 1)
+        defer { writer.stop() }
         for round in 0..<(isHeavyRun ? 100 : 3) {
-            let writing = Task.detached {
+            // On a thread of its own: it never waits.
+            let writing = Task(executorPreference: writer) {
                 var random = SeededRandom(seed: UInt64(round))
                 while !Task.isCancelled {
                     try bench.change("disk.raw", at: Int.random(in: 0..<4 << 20, using: &random), by: 1)
