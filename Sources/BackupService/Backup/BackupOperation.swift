@@ -120,10 +120,21 @@ public final class BackupOperation: Sendable {
         let maker = TargetMaker(
             request: request, source: plan.source, sync: plan.sync, parent: plan.parent, layout: plan.layout, warn: warn
         )
-        // Made before anything is copied: what stands in its way is better known now than at the end.
-        let file = try await manifestFile(at: place, readFiles: maker.readFiles)
+        // Before anything is copied: what stands in the manifest's way is better known now than at the end. And before a
+        // target is touched that can't be had back; for another, what is said is said of the target itself.
+        let isInPlace =
+            request.existingTarget == .reuse || (try? FileStatus(path: request.target))?.kind == .blockDevice
+        var file: UnnamedFile?
         do throws(ServiceError) {
-            return try await backUp(plan, to: maker, place, file, on: workers)
+            if isInPlace { file = try await manifestFile(at: place, readFiles: maker.readFiles) }
+            let target = try await maker.make()
+            do throws(ServiceError) {
+                if !isInPlace { file = try await manifestFile(at: place, readFiles: maker.readFiles) }
+                return try await backUp(plan, to: target, maker.identity, place, file, on: workers)
+            } catch {
+                if !request.keepPartial { target.discard() }
+                throw error
+            }
         } catch {
             file?.remove()
             throw error
@@ -131,10 +142,9 @@ public final class BackupOperation: Sendable {
     }
 
     private func backUp(
-        _ plan: BackupPlan, to maker: TargetMaker, _ place: ManifestPlace?, _ file: UnnamedFile?,
-        on workers: WorkerThreads
+        _ plan: BackupPlan, to target: BackupTarget, _ identity: BackupIdentity?, _ place: ManifestPlace?,
+        _ file: UnnamedFile?, on workers: WorkerThreads
     ) async throws(ServiceError) -> BackupSummary {
-        let target = try await maker.make()
         let jobSource = try plan.makeJobSource()
         let draft = draft(in: file, for: target)
         var manifest: WrittenManifest?
@@ -142,7 +152,7 @@ public final class BackupOperation: Sendable {
         do throws(ServiceError) {
             summary = try await copy(jobSource, to: draft?.device ?? target.device, plan, on: workers)
             try checkCancelled()
-            if let draft, let id = maker.identity?.id {
+            if let draft, let id = identity?.id {
                 manifest = try await draft.write(request, plan, id: id, unreadable: summary.unreadable)
             }
             // A target that can't have its manifest is not made, so what makes it whole comes last.
@@ -154,7 +164,6 @@ public final class BackupOperation: Sendable {
             if target.isInPlace { try await target.finish() } else { try target.publish() }
         } catch {
             manifest?.withdraw()
-            if !request.keepPartial { target.discard() }
             throw error
         }
         summary.targetLength = target.fileLength

@@ -40,7 +40,10 @@ struct VerifyBench {
         if source.hasSuffix(".raw") { request.sourceFormat = .raw }
         request.workers = 2
         change(&request)
-        return try await BackupOperation(request) { _ in }.run()
+        let final = request
+        var summary: BackupSummary?
+        try await BackupShelf.patiently { summary = try await BackupOperation(final) { _ in }.run() }
+        return try #require(summary)
     }
 
     struct Outcome {
@@ -61,10 +64,16 @@ struct VerifyBench {
         var request = VerifyRequest(backups: backups.map(path))
         request.workers = 2
         change(&request)
-        let warnings = Locked<[String]>([])
-        let operation = VerifyOperation(request) { line in warnings.withLock { $0.append(line) } }
-        let reports = try await operation.run()
-        return Outcome(reports: reports, warnings: warnings.withLock { $0 }, progress: operation.progress)
+        let final = request
+        var outcome: Outcome?
+        try await BackupShelf.patiently {
+            let warnings = Locked<[String]>([])
+            let operation = VerifyOperation(final) { line in warnings.withLock { $0.append(line) } }
+            let reports = try await operation.run()
+            outcome = Outcome(
+                reports: reports, warnings: warnings.withLock { $0 }, progress: operation.progress)
+        }
+        return try #require(outcome)
     }
 
     /// Changes bits of a file in place.
