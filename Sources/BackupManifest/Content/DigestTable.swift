@@ -2,10 +2,12 @@
 
 /// A digest for some of many ranges, in little more memory than the digests take.
 struct DigestTable: Sendable {
-    /// Digests of neighbouring ranges, stored end to end; room for those in between that have none.
+    /// Digests of neighbouring ranges, end to end in their order, without room for those that have none: few ranges of
+    /// a large disk, far apart, must not take more memory than many.
     fileprivate struct Page: Sendable {
-        var known: [UInt64]
-        var digests: [UInt8]
+        /// The ranges that have one, one bit each.
+        var known: SIMD4<UInt64> = .zero
+        var digests: [UInt8] = []
     }
 
     /// Ranges of a page.
@@ -28,31 +30,17 @@ struct DigestTable: Sendable {
     subscript(range: UInt64) -> Digest? {
         get {
             let (number, index) = Self.split(range)
-            guard let page = pages[number], page.known[index / 64] & (1 << UInt64(index % 64)) != 0 else { return nil }
-            return Digest(bytes: page.digests.span.bytes.extracting(place(of: index)))
+            guard let page = pages[number], page.isKnown(index) else { return nil }
+            return Digest(bytes: page.digests.span.bytes.extracting(page.place(of: index, algorithm.length)))
         }
         set {
             let (number, index) = Self.split(range)
-            let bit: UInt64 = 1 << UInt64(index % 64)
-            guard let newValue else {
-                guard let page = pages[number], page.known[index / 64] & bit != 0 else { return }
-                pages[number]?.known[index / 64] &= ~bit
+            if let newValue {
+                if pages[number, default: Page()].set(newValue, at: index, algorithm.length) { count += 1 }
+            } else if pages[number]?.remove(at: index, algorithm.length) == true {
                 count -= 1
-                return
             }
-            let (place, empty) = (place(of: index), emptyPage)
-            if pages[number, default: empty].set(newValue, at: index, place) { count += 1 }
         }
-    }
-
-    private func place(of index: Int) -> Range<Int> {
-        index * algorithm.length..<(index + 1) * algorithm.length
-    }
-
-    private var emptyPage: Page {
-        Page(
-            known: [UInt64](repeating: 0, count: Self.pageLength / 64),
-            digests: [UInt8](repeating: 0, count: Self.pageLength * algorithm.length))
     }
 
     /// The first range from `start` on, and before `limit`, that has a digest.
@@ -79,7 +67,8 @@ struct DigestTable: Sendable {
             var index = 0
             while let run = page.run(from: index) {
                 let first = number * UInt64(Self.pageLength) + UInt64(run.lowerBound)
-                let digests = page.digests[place(of: run.lowerBound).lowerBound..<place(of: run.upperBound).lowerBound]
+                let start = page.rank(of: run.lowerBound) * algorithm.length
+                let digests = page.digests[start..<start + run.count * algorithm.length]
                 try body(first..<first + UInt64(run.count), digests)
                 index = run.upperBound
             }
@@ -88,21 +77,44 @@ struct DigestTable: Sendable {
 }
 
 extension DigestTable.Page {
+    fileprivate func isKnown(_ index: Int) -> Bool {
+        known[index / 64] & (1 << UInt64(index % 64)) != 0
+    }
+
+    /// Number of digests before that of a range.
+    fileprivate func rank(of index: Int) -> Int {
+        let full = (0..<index / 64).reduce(0) { $0 + known[$1].nonzeroBitCount }
+        return full + (known[index / 64] & ((1 << UInt64(index % 64)) - 1)).nonzeroBitCount
+    }
+
+    /// Where the digest of a range is, or would be.
+    fileprivate func place(of index: Int, _ length: Int) -> Range<Int> {
+        let rank = rank(of: index)
+        return rank * length..<(rank + 1) * length
+    }
+
     /// - Returns: whether there was none.
-    fileprivate mutating func set(_ digest: Digest, at index: Int, _ place: Range<Int>) -> Bool {
-        let bit: UInt64 = 1 << UInt64(index % 64)
-        let isNew = known[index / 64] & bit == 0
-        known[index / 64] |= bit
+    fileprivate mutating func set(_ digest: Digest, at index: Int, _ length: Int) -> Bool {
+        let place = place(of: index, length)
+        let isNew = !isKnown(index)
         var bytes: [UInt8] = []
         digest.append(to: &bytes)
-        digests.replaceSubrange(place, with: bytes)
+        digests.replaceSubrange(isNew ? place.lowerBound..<place.lowerBound : place, with: bytes)
+        known[index / 64] |= 1 << UInt64(index % 64)
         return isNew
+    }
+
+    /// - Returns: whether there was one.
+    fileprivate mutating func remove(at index: Int, _ length: Int) -> Bool {
+        guard isKnown(index) else { return false }
+        digests.removeSubrange(place(of: index, length))
+        known[index / 64] &= ~(1 << UInt64(index % 64))
+        return true
     }
 
     /// The next stretch of ranges that have digests.
     fileprivate func run(from start: Int) -> Range<Int>? {
-        func isKnown(_ index: Int) -> Bool { known[index / 64] & (1 << UInt64(index % 64)) != 0 }
-        let end = 64 * known.count
+        let end = 64 * known.scalarCount
         guard let first = (start..<max(start, end)).first(where: isKnown) else { return nil }
         return first..<((first..<end).first { !isKnown($0) } ?? end)
     }
