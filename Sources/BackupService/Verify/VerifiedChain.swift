@@ -31,6 +31,10 @@ struct VerifiedChain {
                 } catch {
                     manifest = nil
                     verified.manifest = .unusable(error.message)
+                    // A raw file has nothing but its length to show that it was cut off.
+                    if layer.format == .raw, error.code == .inconsistent {
+                        verified.problems.append("its length is not that of the disk that was written")
+                    }
                 }
             }
             headers.append(manifest?.header)
@@ -56,7 +60,8 @@ struct VerifiedChain {
         if let id = layer.identity?.id.description, header.id != id {
             throw ServiceError(
                 .inconsistent,
-                "\(file.path) is the manifest of another backup: of \(header.target.name), made as \(header.id)")
+                "\(file.path) is the manifest of another backup: of \(ManifestState.short(header.target.name)), "
+                    + "made as \(ManifestState.short(header.id))")
         }
         guard let parent = header.parent, layer.image?.references.backingFileName != parent.name else { return }
         // Another name of the same backup is no change.
@@ -67,7 +72,8 @@ struct VerifiedChain {
         }
         throw ServiceError(
             .inconsistent,
-            "\(layer.path) was put on another file since its manifest was made: then it was based on \(parent.name)")
+            "\(layer.path) was put on another file since its manifest was made: then it was based on "
+                + ManifestState.short(parent.name))
     }
 
     /// Finds links that were replaced: a parent that is another backup than the one that was recorded.
