@@ -13,6 +13,8 @@ final class LayerScan: Sendable {
         /// What was found, in no order.
         var bad: [BadRange] = []
         var checkedRanges: UInt64 = 0
+        /// Ranges that were checked out of order, and aren't again when their turn comes.
+        var early: Set<UInt64> = []
     }
 
     /// Ranges that a worker takes at a time.
@@ -48,15 +50,19 @@ final class LayerScan: Sendable {
         var buffer = AlignedBuffer(count: Int(ContentGeometry.rangeLength))
         while let piece = take() {
             for range in piece where share >= 1 || Double.random(in: 0..<1) < share {
+                guard !state.withLock({ $0.early.contains(range) }) else { continue }
                 await check(range, &buffer)
             }
         }
     }
 
-    /// Proves some ranges again, wherever they are.
+    /// Proves some ranges, wherever they are, before all others.
     func check(_ ranges: [UInt64]) async {
         var buffer = AlignedBuffer(count: Int(ContentGeometry.rangeLength))
-        for range in ranges where range < rangeCount { await check(range, &buffer) }
+        for range in ranges where range < rangeCount {
+            guard state.withLock({ $0.early.insert(range).inserted }) else { continue }
+            await check(range, &buffer)
+        }
     }
 
     private func take() -> Range<UInt64>? {

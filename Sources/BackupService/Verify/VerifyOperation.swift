@@ -35,7 +35,8 @@ public final class VerifyOperation: Sendable {
 
     /// Proves the backups, one after the other.
     ///
-    /// - Throws: `ServiceError` where one could not be looked at: it is locked, or does not exist.
+    /// - Throws: `ServiceError` where the only one could not be looked at: it is locked, or does not exist. Of several,
+    ///   its report says so.
     public func run() async throws(ServiceError) -> [VerifyReport] {
         try request.check()
         let count = request.workers ?? min(max(2 * WorkerThreads.processorCount, 4), 16)
@@ -46,7 +47,15 @@ public final class VerifyOperation: Sendable {
             for index in await order(of: request.backups) {
                 let backup = request.backups[index]
                 let start = clock.now
-                var report = try await verify(backup, workers: count) { deadline.map { clock.now >= $0 } ?? false }
+                var report: VerifyReport
+                do throws(ServiceError) {
+                    report = try await verify(backup, workers: count) { deadline.map { clock.now >= $0 } ?? false }
+                } catch {
+                    // One of many that can't be looked at doesn't keep the others from it.
+                    guard request.backups.count > 1 else { throw error }
+                    report = VerifyReport(backup: backup)
+                    report.failure = error
+                }
                 let elapsed = (clock.now - start).components
                 report.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
                 reports[index] = report
@@ -84,7 +93,7 @@ public final class VerifyOperation: Sendable {
         } catch {
             // What can't be opened at all is not known to be a backup; what has a manifest was one.
             guard ![.locked, .permission, .usage].contains(error.code), own.exists else { throw error }
-            report.problems.append(error.message)
+            report.problems.append(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
             return report
         }
         var chain = try await VerifiedChain(disk, own: own, usesManifests: request.extent != .nothing)
@@ -164,8 +173,8 @@ public final class VerifyOperation: Sendable {
             scan = LayerScan(proof, from: request.duration == nil ? 0 : known.nextRange, isOver: isOver)
         }
         state.withLock { $0.scan = scan }
-        // What was bad the last time is behind the place to go on from.
-        await scan.check(known.bad.filter { $0 < scan.position })
+        // What was bad the last time is looked at by every run: else one that doesn't come to it would find nothing wrong.
+        await scan.check(known.bad)
         await withTaskGroup { group in
             for _ in 0..<workers { group.addTask { await scan.work() } }
         }
@@ -192,9 +201,7 @@ public final class VerifyOperation: Sendable {
         // Looked at as a whole by every run.
         state.isDamaged = isDamaged ? true : nil
         let bad = layer.bad.map { $0.range.lowerBound / ContentGeometry.rangeLength }
-        // What was bad, and wasn't looked at again, still is as far as anybody knows.
-        let others = known.bad.filter { isSample || $0 >= scan.position }
-        state.bad = Array(Set(bad + others).sorted().prefix(VerifyState.mostBad))
+        state.bad = Array(bad.prefix(VerifyState.mostBad))
         if !isSample {
             state.nextRange = layer.isComplete ? 0 : scan.position
             if layer.isComplete { state.proven = layer.verdict == .bad ? nil : state.checked }

@@ -25,6 +25,8 @@ public struct VerifyReport: Sendable {
     public var backup: String
     /// The files of the chain, top first; empty where it could not be opened.
     public var layers: [VerifiedLayer] = []
+    /// Why it could not be looked at; `nil` where it could.
+    public var failure: ServiceError?
     /// What is wrong with the chain as such.
     public var problems: [String] = []
     /// The first offset where the disk to compare with differs.

@@ -38,12 +38,14 @@ extension JSONLine {
             let backup: String
             let verdict: String
             let problems: [String]
+            /// Why it could not be looked at.
+            let error: String?
             let firstDifference: UInt64?
             let layers: [Layer]
             let seconds: Double
 
             enum CodingKeys: String, CodingKey {
-                case backup, verdict, problems, layers, seconds
+                case backup, verdict, problems, error, layers, seconds
                 case firstDifference = "first-difference"
             }
         }
@@ -61,7 +63,7 @@ extension JSONLine {
     private static func backup(_ report: VerifyReport) -> Verification.Backup {
         Verification.Backup(
             backup: report.backup, verdict: report.verdict.rawValue, problems: report.problems,
-            firstDifference: report.firstDifference, layers: report.layers.map(layer),
+            error: report.failure?.message, firstDifference: report.firstDifference, layers: report.layers.map(layer),
             seconds: thousandths(report.seconds))
     }
 

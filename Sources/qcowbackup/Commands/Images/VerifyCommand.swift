@@ -20,7 +20,8 @@ struct VerifyCommand: ProgramCommand {
               qcowbackup verify monday.qcow2
                   the backup and all that it is based on
               qcowbackup verify --max-duration=10m *.qcow2
-                  every night a part: each run goes on where the last one stopped
+                  every night a part: what was looked at longest ago comes first, and each
+                  run goes on where the last one stopped
               qcowbackup verify --sample=5% monday.qcow2
                   a twentieth of it, another one each time
               qcowbackup verify --against=disk.qcow2 full.qcow2
@@ -162,6 +163,7 @@ struct VerifyCommand: ProgramCommand {
             if !output.quiet || isJSON || verdict != .proven {
                 guard console.writeOutput(text) else { return .failed }
             }
+            if verdict != .bad, let failure = reports.compactMap(\.failure).first { return ProgramStatus(failure.code) }
             return ProgramStatus(verdict)
         case .failure(let error):
             messages.printError(error)

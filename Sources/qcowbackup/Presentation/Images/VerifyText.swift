@@ -18,6 +18,7 @@ struct VerifyText: CustomStringConvertible {
         var lines: [String] = []
         for layer in report.layers { lines += Self.lines(layer) }
         lines += report.problems.map { "  \($0)" }
+        if let failure = report.failure { lines.append("  \(failure.message)") }
         if let offset = report.firstDifference {
             lines.append("  the disk to compare with differs at offset \(offset)")
         }
@@ -26,6 +27,7 @@ struct VerifyText: CustomStringConvertible {
             case .proven where report.layers.contains { $0.manifest == .notUsed }: "its structure is sound"
             case .proven where report.layers.allSatisfy(\.isComplete): "PROVEN"
             case .proven: "what was looked at is as it was written"
+            case .unproven where report.failure != nil: "could NOT be looked at"
             case .unproven: "NOT PROVEN, though nothing wrong was found"
             case .bad: "BAD"
             }
