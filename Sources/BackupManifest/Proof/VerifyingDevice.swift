@@ -13,7 +13,7 @@ public final class VerifyingDevice: BlockDevice {
     private let disk: any BlockDevice
     /// Top first; `nil` for a layer without digests.
     private let layers: [LayerProof?]
-    /// Ranges that were proven.
+    /// Ranges that were proven, as far as they can be.
     private let proven: Locked<DirtyBitmap>
     private let buffers = Pool<AlignedBuffer>()
     private let geometry: ContentGeometry
@@ -104,7 +104,7 @@ public final class VerifyingDevice: BlockDevice {
         var end = whole.upperBound
         var isFirstHolder = true
         for proof in layers {
-            guard let proof else { return false }
+            guard let proof else { break }
             let layer = proof.digests.geometry
             guard range < layer.rangeCount else { break }
             end = min(end, layer.bytes(ofRange: range).upperBound)
@@ -122,7 +122,8 @@ public final class VerifyingDevice: BlockDevice {
             }
             if held != 0 { isFirstHolder = false }
         }
-        // What no layer holds lies past the end of one, and is zero.
+        // What no layer holds lies past the end of one, and is zero; or behind a layer without digests, and looking again
+        // would prove no more of it.
         proven.withLock { $0.set(whole) }
         return false
     }

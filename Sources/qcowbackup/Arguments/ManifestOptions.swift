@@ -18,7 +18,7 @@ struct ManifestOptions: ParsableArguments {
             "How the content is digested for the manifest.",
             discussion: """
                 xxh3: finds every accident, and costs next to nothing. sha256: finds forgery too, if the manifest is kept \
-                safe. none: makes no manifest.
+                safe. none: makes no manifest; blocks that the kernel shares or copies are then not read.
                 """,
             valueName: "algorithm"))
     var digest = Algorithm.xxh3
