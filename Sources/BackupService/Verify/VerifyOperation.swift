@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupManifest
+import BinaryCoding
 import BlockIO
 import FoundationEssentials
 import Qcow2Format
@@ -29,8 +30,9 @@ public final class VerifyOperation: Sendable {
     /// How far the run is, in bytes of the disks. May be asked at any time, from any thread.
     public var progress: BackupProgress {
         let (ranges, total) = state.withLock { ($0.doneRanges + ($0.scan?.position ?? 0), $0.totalRanges) }
-        return BackupProgress(
-            offset: min(ranges, total) * ContentGeometry.rangeLength, length: total * ContentGeometry.rangeLength)
+        // The disks of a chain may be as large as their headers say, each of them.
+        func bytes(_ ranges: UInt64) -> UInt64 { ranges.multiplied(by: ContentGeometry.rangeLength) ?? .max }
+        return BackupProgress(offset: bytes(min(ranges, total)), length: bytes(total))
     }
 
     /// Proves the backups, one after the other.
