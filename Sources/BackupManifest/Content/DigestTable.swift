@@ -47,14 +47,24 @@ struct DigestTable: Sendable {
     func next(from start: UInt64, limit: UInt64) -> UInt64? {
         guard count > 0, start < limit else { return nil }
         var (number, index) = Self.split(start)
-        while number * UInt64(Self.pageLength) < limit {
-            if let run = pages[number]?.run(from: index) {
-                let range = number * UInt64(Self.pageLength) + UInt64(run.lowerBound)
-                return range < limit ? range : nil
-            }
+        let near = number + Self.nearPages
+        while number < near {
+            if let range = first(inPage: number, from: index) { return range < limit ? range : nil }
             (number, index) = (number + 1, 0)
         }
-        return nil
+        // A disk can be so large, by what it says, that nobody lives to see the next page come by.
+        guard let far = pages.keys.lazy.filter({ $0 >= near && first(inPage: $0, from: 0) != nil }).min(),
+            let range = first(inPage: far, from: 0)
+        else { return nil }
+        return range < limit ? range : nil
+    }
+
+    /// Pages to look for one by one before all are looked through.
+    private static let nearPages: UInt64 = 64
+
+    private func first(inPage number: UInt64, from index: Int) -> UInt64? {
+        guard let run = pages[number]?.run(from: index) else { return nil }
+        return number * UInt64(Self.pageLength) + UInt64(run.lowerBound)
     }
 
     /// Calls `body` with each stretch of ranges that have digests, in order, and with these, end to end. What is longer
