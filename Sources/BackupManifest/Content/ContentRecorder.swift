@@ -33,16 +33,29 @@ public final class ContentRecorder: Sendable {
         }
     }
 
-    /// Notes what was written.
-    public func record(at offset: UInt64, _ bytes: RawSpan) {
-        guard isWhole(offset, UInt64(bytes.byteCount)) else { return unsettle(offset, UInt64(bytes.byteCount)) }
+    /// The digests of what is about to be written.
+    ///
+    /// Taken before, while the bytes are still in the processor's cache: afterwards that costs several times as much.
+    ///
+    /// - Returns: one digest for each unit; `nil` where the bytes aren't whole units.
+    func digests(at offset: UInt64, _ bytes: RawSpan) -> [Digest]? {
+        guard isWhole(offset, UInt64(bytes.byteCount)) else { return nil }
         var digests: [Digest] = []
+        digests.reserveCapacity(bytes.byteCount / Int(ContentGeometry.unitLength) + 1)
         var position = 0
         while position < bytes.byteCount {
             let end = min(position + Int(ContentGeometry.unitLength), bytes.byteCount)
             digests.append(digester.algorithm.digest(of: bytes.extracting(position..<end)))
             position = end
         }
+        return digests
+    }
+
+    /// Notes what was written.
+    ///
+    /// - Parameter digests: of the same place and length.
+    func record(at offset: UInt64, length: UInt64, _ digests: [Digest]?) {
+        guard let digests else { return unsettle(offset, length) }
         let first = offset / ContentGeometry.unitLength
         state.withLock { state in
             for (index, digest) in digests.enumerated() {
@@ -50,6 +63,11 @@ public final class ContentRecorder: Sendable {
                 note(unit, digest == digester.zero(ofUnit: unit) ? nil : digest, in: &state)
             }
         }
+    }
+
+    /// Notes what was written and is still at hand.
+    public func record(at offset: UInt64, _ bytes: RawSpan) {
+        record(at: offset, length: UInt64(bytes.byteCount), digests(at: offset, bytes))
     }
 
     /// Notes that a range was made zero.

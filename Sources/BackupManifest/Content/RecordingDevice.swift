@@ -36,13 +36,15 @@ public final class RecordingDevice: BlockDevice {
     }
 
     public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        let digests = recorder.digests(at: offset, buffer)
         try await target.write(at: offset, from: buffer)
-        recorder.record(at: offset, buffer)
+        recorder.record(at: offset, length: UInt64(buffer.byteCount), digests)
     }
 
     public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        let digests = recorder.digests(at: offset, buffer)
         try await target.writeCompressed(at: offset, from: buffer)
-        recorder.record(at: offset, buffer)
+        recorder.record(at: offset, length: UInt64(buffer.byteCount), digests)
     }
 
     public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
