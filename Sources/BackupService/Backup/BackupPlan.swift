@@ -77,7 +77,7 @@ struct BackupPlan: Sendable {
     /// - Returns: how many of its layers are neither: what they hold must be what the disk holds where the bitmap doesn't
     ///   mark it, unless the disk was rolled back since, with the bitmap and what it says.
     private func strangers(in parent: ParentChain, for bitmap: SourceBitmap) throws(ServiceError) -> Int {
-        try parent.disk.checkIdentities()
+        try parent.disk.checkLinks()
         let identities = parent.disk.layers.map(\.identity)
         // Nothing is known: what lies over the lowest layer is little.
         guard let origin = bitmap.origin?.backup else { return identities.count - 1 }

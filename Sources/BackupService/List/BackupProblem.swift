@@ -16,8 +16,8 @@ public struct BackupProblem: Sendable, Equatable {
         case parentUnusable = "parent-unusable"
         /// The parent is in this folder, and recorded in another.
         case parentMoved = "parent-moved"
-        /// It was made on a parent, and stands alone now.
-        case parentGone = "parent-gone"
+        /// It was made on another file than it records now, and may hold more than then: nothing proves it any more.
+        case rebased
         case loop
         case tooDeep = "too-deep"
         case manifestDamaged = "manifest-damaged"
@@ -31,9 +31,9 @@ public struct BackupProblem: Sendable, Equatable {
         var breaksDisk: Bool {
             switch self {
             case .unreadable, .unfinished, .dataFileMissing, .parentMissing, .parentReplaced, .parentUnusable,
-                .parentGone, .loop, .tooDeep, .badContent:
+                .loop, .tooDeep, .badContent:
                 true
-            case .parentMoved, .manifestDamaged, .manifestForeign, .incomplete: false
+            case .parentMoved, .rebased, .manifestDamaged, .manifestForeign, .incomplete: false
             }
         }
     }

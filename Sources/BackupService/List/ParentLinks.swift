@@ -117,32 +117,28 @@ struct ParentLinks {
 
     private mutating func check(_ index: Int) {
         let image = images[index]
-        let made = image.node.manifest.header?.parent
-        guard image.node.parentName != nil else {
-            // Without its header nothing is known of what it is on.
-            if let made, image.node.virtualSize != nil {
-                add(.parentGone, "was made on \(ManifestState.short(made.name)), and stands alone now", to: index)
-            }
-            return
+        // Without its header nothing is known of what it is on.
+        guard image.node.virtualSize != nil else { return }
+        var (below, name): (ParentLink.Below?, String) = (nil, "nothing")
+        switch image.node.parent {
+        case .none: break
+        case .here(let parent): (below, name) = (known(of: images[parent].node), images[parent].node.name)
+        case .outside, .missing, .unusable: return
         }
-        guard case .here(let below) = image.node.parent else { return }
-        let parent = images[below].node
-        if let expected = image.node.parentID, let found = parent.id, expected != found {
-            if let made, made.name != image.node.parentName {
-                return add(
-                    .parentReplaced, "was put on another file since it was made on \(ManifestState.short(made.name))",
-                    to: index)
-            }
-            add(.parentReplaced, "was made on another backup than \(parent.name): that one was replaced", to: index)
-        } else if let expected = made?.content, let found = parent.manifest.header?.content, expected != found {
-            add(.parentReplaced, "was made when \(parent.name) held something else", to: index)
+        let link = ParentLink(
+            name: image.node.parentName, header: image.recordedParent, manifest: image.node.manifest.header?.parent)
+        guard let fault = link.fault(below) else { return }
+        if case .rebased = fault {
+            add(.rebased, fault.message(parent: name), to: index)
+        } else {
+            add(.parentReplaced, fault.message(parent: name), to: index)
         }
-        if let size = made?.virtualSize ?? image.recordedParent?.virtualSize, let found = parent.virtualSize,
-            size != found
-        {
-            add(
-                .parentReplaced, "was made on a disk of \(size) bytes, and \(parent.name) has \(found)", to: index)
-        }
+    }
+
+    private func known(of node: BackupNode) -> ParentLink.Below {
+        ParentLink.Below(
+            id: node.id, name: try? ServicePath.resolved(node.path), virtualSize: node.virtualSize,
+            content: node.manifest.header?.content)
     }
 
     private mutating func add(_ kind: BackupProblem.Kind, _ message: String, to index: Int) {

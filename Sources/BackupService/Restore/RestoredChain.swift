@@ -28,7 +28,7 @@ struct RestoredChain {
             throw ServiceError(error, restoringFrom: request.chainFolder)
         }
         disk.warnings.forEach(warn)
-        if !request.copy.trustsChain { try disk.checkIdentities() }
+        if !request.copy.trustsChain { try disk.checkLinks() }
         warnOfSizes(disk)
         if request.copy.onSourceError != .ignore { try await checkNotCutOff(disk) }
         return disk

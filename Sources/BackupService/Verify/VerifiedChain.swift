@@ -17,19 +17,16 @@ struct VerifiedChain {
     ///   - usesManifests: whether there is more to look at than the structure.
     init(_ disk: OpenedDisk, own: ManifestFile, usesManifests: Bool) async throws(ServiceError) {
         identities = disk.layers.map(\.file.identity)
-        var headers: [ManifestHeader?] = []
-        var device: (any BlockDevice)? = disk.device
+        var manifests: [Manifest?] = []
         for (index, layer) in disk.layers.enumerated() {
             let file = index == 0 ? own : try ManifestFile(besides: layer.path)
             var verified = VerifiedLayer(path: layer.path, manifest: usesManifests ? .missing : .notUsed)
             var manifest: Manifest?
             if usesManifests, file.exists {
                 do throws(ServiceError) {
-                    manifest = try await file.manifest(virtualSize: disk.lengths[index])
-                    try Self.check(manifest, in: file, of: index, in: disk)
+                    manifest = try await Self.manifest(in: file, of: index, in: disk)
                     verified.manifest = .used(path: file.path, content: manifest?.header.content ?? "")
                 } catch {
-                    manifest = nil
                     verified.manifest = .unusable(error.message)
                     // A raw file has nothing but its length to show that it was cut off.
                     if layer.format == .raw, error.code == .inconsistent {
@@ -37,63 +34,47 @@ struct VerifiedChain {
                     }
                 }
             }
-            headers.append(manifest?.header)
-            if let manifest, let device {
-                proofs.append(LayerProof(device, digests: manifest.digests))
-            } else {
-                proofs.append(nil)
-            }
+            manifests.append(manifest)
             layers.append(verified)
             // Nothing shows through a backup that holds the whole disk, whatever it is laid over.
             if let manifest, manifest.digests.layer == nil { break }
+        }
+        checkLinks(&manifests, disk)
+        var device: (any BlockDevice)? = disk.device
+        for manifest in manifests {
+            let proof: LayerProof? =
+                if let device, let manifest { LayerProof(device, digests: manifest.digests) } else { nil }
+            proofs.append(proof)
             device = device?.backing
         }
-        checkLinks(headers, disk)
     }
 
-    /// Refuses the manifest of another backup, and of one that was put on another file since: it may hold what it didn't.
-    private static func check(
-        _ manifest: Manifest?, in file: ManifestFile, of index: Int, in disk: OpenedDisk
-    ) throws(ServiceError) {
-        guard let header = manifest?.header else { return }
-        let layer = disk.layers[index]
-        if let id = layer.identity?.id.description, header.id != id {
+    /// Refuses the manifest of another backup.
+    private static func manifest(
+        in file: ManifestFile, of index: Int, in disk: OpenedDisk
+    ) async throws(ServiceError) -> Manifest {
+        let manifest = try await file.manifest(virtualSize: disk.lengths[index])
+        if let id = disk.layers[index].identity?.id.description, manifest.header.id != id {
             throw ServiceError(
                 .inconsistent,
-                "\(file.path) is the manifest of another backup: of \(ManifestState.short(header.target.name)), "
-                    + "made as \(ManifestState.short(header.id))")
+                "\(file.path) is the manifest of another backup: of "
+                    + "\(ManifestState.short(manifest.header.target.name)), made as "
+                    + ManifestState.short(manifest.header.id))
         }
-        guard let parent = header.parent, layer.image?.references.backingFileName != parent.name else { return }
-        // Another name of the same backup is no change.
-        if index + 1 < disk.layers.count {
-            let below = disk.layers[index + 1]
-            if let id = parent.id, below.identity?.id.description == id { return }
-            if try ServicePath.recorded(below.path, kind: below.file.kind) == parent.name { return }
-        }
-        throw ServiceError(
-            .inconsistent,
-            "\(layer.path) was put on another file since its manifest was made: then it was based on "
-                + ManifestState.short(parent.name))
+        return manifest
     }
 
-    /// Finds links that were replaced: a parent that is another backup than the one that was recorded.
-    private mutating func checkLinks(_ headers: [ManifestHeader?], _ disk: OpenedDisk) {
-        for index in layers.indices.dropLast() {
-            let below = disk.layers[index + 1]
-            let expectedID = headers[index]?.parent?.id ?? disk.layers[index].identity?.parent?.id?.description
-            let foundID = below.identity?.id.description ?? headers[index + 1]?.id
-            if let expectedID, let foundID, expectedID != foundID {
-                layers[index].problems.append(
-                    "it was made on another backup than \(below.path): that one was replaced")
-            } else if let expected = headers[index]?.parent?.content, let found = headers[index + 1]?.content,
-                expected != found
-            {
-                layers[index].problems.append("\(below.path) holds something else than when this one was made")
-            }
-            let size = headers[index]?.parent?.virtualSize ?? disk.layers[index].identity?.parent?.virtualSize
-            if let size, size != disk.lengths[index + 1] {
-                layers[index].problems.append(
-                    "it was made on a disk of \(size) bytes, and \(below.path) has \(disk.lengths[index + 1])")
+    /// Finds layers that lie on something else than when they were made.
+    private mutating func checkLinks(_ manifests: inout [Manifest?], _ disk: OpenedDisk) {
+        let headers = manifests.map { $0?.header }
+        for index in layers.indices {
+            guard let fault = disk.linkFault(of: index, manifests: headers) else { continue }
+            let message = fault.message(parent: index + 1 < disk.layers.count ? disk.layers[index + 1].path : "nothing")
+            if case .rebased = fault {
+                manifests[index] = nil
+                layers[index].manifest = .unusable("it \(message)")
+            } else {
+                layers[index].problems.append("it \(message)")
             }
         }
     }

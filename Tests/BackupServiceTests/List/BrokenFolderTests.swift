@@ -91,6 +91,11 @@ import Testing
         ) { shelf in
             try shelf.change("d.qcow2") { $0.removeSubrange(300...) }
         },
+        Case(testDescription: "a backup was put on nothing", problems: ["b.qcow2": [.rebased]]) { shelf in
+            try shelf.change("b.qcow2") { $0.replaceSubrange(8..<20, with: repeatElement(0, count: 12)) }
+            // Nobody knows whether its content came along.
+            #expect(try await shelf.verify("b.qcow2") == .unproven)
+        },
         Case(testDescription: "a backup is empty", problems: ["e.qcow2": [.unreadable]], unusable: ["e.qcow2"]) {
             try $0.write([], to: "e.qcow2")
         },

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import Qcow2Format
+
+/// What a backup records of the one that it was made on: in its header, and in its manifest.
+struct ParentLink {
+    /// What is known of the file that lies below a backup now.
+    struct Below {
+        /// Which backup it is; `nil` where it doesn't say.
+        var id: String?
+        /// The name by which a backup would record it; `nil` where that can't be told.
+        var name: String?
+        /// In bytes; `nil` where it can't be read.
+        var virtualSize: UInt64?
+        /// Root digest of its content; `nil` where it has no manifest.
+        var content: String?
+    }
+
+    /// The backing file's name; `nil` for an image that stands alone.
+    private let name: String?
+    private let header: BackupIdentity.Parent?
+    private let manifest: ManifestHeader.Parent?
+
+    /// - Parameters:
+    ///   - name: the backing file as the image records it.
+    ///   - header: what the image's header says of its parent.
+    ///   - manifest: what the backup's own manifest says of it.
+    init(name: String?, header: BackupIdentity.Parent?, manifest: ManifestHeader.Parent?) {
+        self.name = name
+        self.header = header
+        self.manifest = manifest
+    }
+
+    /// Finds out whether a file is what the backup was made on.
+    ///
+    /// - Parameter below: what is below it now; `nil` for nothing.
+    /// - Returns: `nil` for what nothing speaks against.
+    func fault(_ below: Below?) -> LinkFault? {
+        if let manifest, isRebased(manifest, below) { return .rebased(from: ManifestState.short(manifest.name)) }
+        guard let below else { return nil }
+        if let expected = manifest?.id ?? header?.id?.description, let found = below.id, expected != found {
+            return .otherBackup
+        }
+        if let expected = manifest?.content, let found = below.content, expected != found { return .otherContent }
+        // A disk that grew behind its end holds all that it did.
+        if let expected = manifest?.virtualSize ?? header?.virtualSize, let found = below.virtualSize, found < expected
+        {
+            return .cutOff(from: expected, to: found)
+        }
+        return nil
+    }
+
+    private func isRebased(_ made: ManifestHeader.Parent, _ below: Below?) -> Bool {
+        guard name != made.name else { return false }
+        // Another name of the same backup is no change.
+        if let below {
+            if let id = made.id, below.id == id { return false }
+            if below.name == made.name { return false }
+        }
+        return true
+    }
+}
