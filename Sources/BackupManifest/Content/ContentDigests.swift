@@ -48,6 +48,20 @@ public struct ContentDigests: Sendable {
         return held
     }
 
+    /// Bytes that the backup holds.
+    public var heldLength: UInt64 { layer?.dirtyLength ?? geometry.virtualSize }
+
+    /// Bytes of a range that the backup holds.
+    public func heldLength(ofRange index: UInt64) -> UInt64 {
+        let held = heldUnits(ofRange: index)
+        let first = index * UInt64(ContentGeometry.unitsInRange)
+        return (0..<ContentGeometry.unitsInRange).reduce(0) { length, unit in
+            guard held & (1 << UInt16(unit)) != 0 else { return length }
+            let bytes = geometry.bytes(ofUnit: first + UInt64(unit))
+            return length + (bytes.upperBound - bytes.lowerBound)
+        }
+    }
+
     /// One digest of all: copies of the same content have the same, and hardly anything else has.
     public var root: Digest {
         var stream = DigestStream(algorithm)

@@ -29,12 +29,18 @@ final class CompareScan: Sendable {
     private let two: any BlockDevice
     /// Bytes from the start on that are compared; where a disk is shorter, it is taken to go on with zeroes.
     private let length: UInt64
+    /// Whether there is no time for more.
+    private let isOver: @Sendable () -> Bool
     private let state = Locked(State())
 
-    init(_ one: any BlockDevice, _ two: any BlockDevice, length: UInt64) {
+    init(
+        _ one: any BlockDevice, _ two: any BlockDevice, length: UInt64,
+        isOver: @escaping @Sendable () -> Bool = { false }
+    ) {
         self.one = one
         self.two = two
         self.length = length
+        self.isOver = isOver
     }
 
     var done: UInt64 { state.withLock { $0.done } }
@@ -42,7 +48,7 @@ final class CompareScan: Sendable {
     /// What was found first, and where; `nil` where all is the same. Once all workers have ended.
     var first: (offset: UInt64, finding: Finding)? { state.withLock { $0.first } }
 
-    /// Compares pieces until there are none.
+    /// Compares pieces until there are none, or no time.
     func work() async {
         var buffers = Buffers(one: AlignedBuffer(count: Self.readLength), two: AlignedBuffer(count: Self.readLength))
         while let piece = take() {
@@ -67,7 +73,8 @@ final class CompareScan: Sendable {
     }
 
     private func take() -> Range<UInt64>? {
-        state.withLock { state in
+        guard !isOver() else { return nil }
+        return state.withLock { state in
             guard state.next < min(length, state.first?.offset ?? length) else { return nil }
             let start = state.next
             state.next = min(length, start + Self.pieceLength)

@@ -140,9 +140,9 @@ struct NodeReader {
         result.references = image?.references
         result.recordedParent = image?.identity?.parent
         result.node.parentName = image?.references.backingFileName
-        if let header = state.header, let file = companion(of: entry, VerifyState.suffix) {
+        if let header = state.header, let companion = companion(of: entry, VerifyState.suffix) {
             result.node.proof = ProofRecord(
-                await VerifyState(path: file.path), content: header.content, created: header.created)
+                await VerifyState(path: companion.path), of: header, in: file.stamp)
         }
         if result.node.proof.badRanges > 0 {
             result.node.problems.append(

@@ -2,18 +2,14 @@
 
 import BackupManifest
 import BlockIO
-import Glibc
 import Qcow2Format
 
 extension ManifestHeader.Source {
     init(_ disk: OpenedDisk, snapshot: String?) {
         let layer = disk.layers[0]
-        var status = stat()
-        let isFile = layer.file.kind == .regular && fstat(layer.file.rawDescriptor, &status) == 0
-        let modified = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
         self.init(
             path: ServicePath.absolute(layer.path), format: layer.format.rawValue, snapshot: snapshot,
-            length: layer.file.length, modified: isFile ? modified : nil)
+            length: layer.file.length, modified: layer.file.stamp?.modified)
     }
 }
 

@@ -13,6 +13,10 @@ final class LayerScan: Sendable {
         /// What was found, in no order.
         var bad: [BadRange] = []
         var checkedRanges: UInt64 = 0
+        /// Bytes of what the layer holds there.
+        var checkedLength: UInt64 = 0
+        /// First ranges of the pieces that workers are at.
+        var underWay: Set<UInt64> = []
         /// Ranges that were checked out of order, and aren't again when their turn comes.
         var early: Set<UInt64> = []
     }
@@ -21,7 +25,7 @@ final class LayerScan: Sendable {
     private static let pieceLength: UInt64 = 16
 
     private let proof: LayerProof
-    private let rangeCount: UInt64
+    let rangeCount: UInt64
     /// Share of the ranges to check, above 0 and up to 1.
     private let share: Double
     /// Whether there is no time for more.
@@ -40,19 +44,25 @@ final class LayerScan: Sendable {
     }
 
     /// The first range that was not looked at; the number of ranges where that is none.
-    var position: UInt64 { state.withLock { $0.next } }
+    var position: UInt64 { state.withLock { min($0.underWay.min() ?? .max, $0.next) } }
     var checkedRanges: UInt64 { state.withLock { $0.checkedRanges } }
-    /// In the order of the disk. Once all workers have ended.
+    /// Bytes of what the layer holds in the ranges that were checked.
+    var checkedLength: UInt64 { state.withLock { $0.checkedLength } }
+    /// In the order of the disk.
     var bad: [BadRange] { state.withLock { $0.bad.sorted { $0.range.lowerBound < $1.range.lowerBound } } }
 
     /// Proves pieces until there are none, or no time.
-    func work() async {
+    ///
+    /// - Parameter afterPiece: called after each.
+    func work(afterPiece: () async -> Void = {}) async {
         var buffer = AlignedBuffer(count: Int(ContentGeometry.rangeLength))
         while let piece = take() {
             for range in piece where share >= 1 || Double.random(in: 0..<1) < share {
                 guard !state.withLock({ $0.early.contains(range) }) else { continue }
                 await check(range, &buffer)
             }
+            state.withLock { _ = $0.underWay.remove(piece.lowerBound) }
+            await afterPiece()
         }
     }
 
@@ -70,6 +80,7 @@ final class LayerScan: Sendable {
         return state.withLock { state in
             guard state.next < rangeCount else { return nil }
             let start = state.next
+            state.underWay.insert(start)
             state.next = min(start + Self.pieceLength, rangeCount)
             return start..<state.next
         }
@@ -77,8 +88,10 @@ final class LayerScan: Sendable {
 
     private func check(_ range: UInt64, _ buffer: inout AlignedBuffer) async {
         let fault = await proof.fault(inRange: range, &buffer)
+        let length = proof.digests.heldLength(ofRange: range)
         state.withLock { state in
             state.checkedRanges += 1
+            state.checkedLength += length
             guard let fault else { return }
             state.bad.append(BadRange(range: proof.digests.geometry.bytes(ofRange: range), fault))
         }

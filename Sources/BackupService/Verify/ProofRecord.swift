@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
+import BlockIO
 public import FoundationEssentials
 
 /// What earlier runs of `verify` have found of a backup.
 public struct ProofRecord: Sendable, Equatable {
     public enum State: String, Sendable {
-        /// It was never looked at, or only when it held something else.
+        /// It was never looked at, or only before something was written to it, or where it was copied from.
         case never
         /// Some of it has been looked at, and nothing was wrong with that.
         case partly
@@ -28,14 +30,17 @@ public struct ProofRecord: Sendable, Equatable {
     init() {}
 
     /// - Parameters:
-    ///   - content: root digest that the backup's manifest gives.
-    ///   - created: when the backup was made: what was found before that was found of another file.
-    init(_ verified: VerifyState?, content: String, created: Date) {
-        guard let verified, verified.content == content, verified.checked >= created else { return }
-        checked = verified.checked
-        proven = verified.proven.flatMap { $0 >= created ? $0 : nil }
-        badRanges = min(verified.bad.count, 1000)
+    ///   - verified: what is beside the backup.
+    ///   - backup: by its manifest.
+    ///   - file: as it is now.
+    init(_ verified: VerifyState?, of backup: ManifestHeader, in file: FileStamp?) {
+        guard let verified, verified.isOf(backup) else { return }
+        // What was bad stays so until it is looked at again, also in a file that was written to or copied.
+        badRanges = min(verified.bad.count, VerifyState.mostBad)
         isDamaged = verified.isDamaged == true
+        guard verified.file == file || badRanges > 0 || isDamaged else { return }
+        checked = verified.checked
+        proven = verified.file == file ? verified.proven : nil
         state = badRanges > 0 || isDamaged ? .bad : (proven == nil ? .partly : .proven)
     }
 }

@@ -10,6 +10,8 @@ struct VerifiedChain {
     var layers: [VerifiedLayer] = []
     /// What proves each; `nil` where nothing does.
     private(set) var proofs: [LayerProof?] = []
+    /// What the manifest of each says; `nil` where it has none that proves it.
+    private(set) var manifests: [ManifestHeader?] = []
     private let identities: [FileIdentity]
 
     /// - Parameters:
@@ -40,6 +42,7 @@ struct VerifiedChain {
             if let manifest, manifest.digests.layer == nil { break }
         }
         checkLinks(&manifests, disk)
+        self.manifests = manifests.map { $0?.header }
         var device: (any BlockDevice)? = disk.device
         for manifest in manifests {
             let proof: LayerProof? =
@@ -92,6 +95,7 @@ extension VerifiedLayer {
     mutating func adopt(_ other: VerifiedLayer) {
         structureProblems = other.structureProblems
         checkedRanges = other.checkedRanges
+        (checkedLength, length) = (other.checkedLength, other.length)
         rangeCount = other.rangeCount
         isComplete = other.isComplete
         bad = other.bad

@@ -11,6 +11,7 @@ public final class VerifyOperation: Sendable {
     private let request: VerifyRequest
     private let warn: @Sendable (String) -> Void
     private let state = Locked(State())
+    private let isStopped = Locked(false)
 
     private struct State {
         var scan: LayerScan?
@@ -35,6 +36,11 @@ public final class VerifyOperation: Sendable {
         return BackupProgress(offset: bytes(min(ranges, total)), length: bytes(total))
     }
 
+    /// Ends the run soon, as if there were no time left. May be called at any time, from any thread.
+    public func stop() {
+        isStopped.withLock { $0 = true }
+    }
+
     /// Proves the backups, one after the other.
     ///
     /// - Throws: `ServiceError` where the only one could not be looked at: it is locked, or does not exist. Of several,
@@ -44,6 +50,9 @@ public final class VerifyOperation: Sendable {
         let count = request.workers ?? min(max(2 * WorkerThreads.processorCount, 4), 16)
         let clock = ContinuousClock()
         let deadline = request.duration.map { clock.now + $0 }
+        let isOver = { @Sendable [isStopped] in
+            isStopped.withLock { $0 } || (deadline.map { clock.now >= $0 } ?? false)
+        }
         return try await Inspection.run(threads: count) { () async throws(ServiceError) in
             var reports: [Int: VerifyReport] = [:]
             for index in await order(of: request.backups) {
@@ -51,7 +60,7 @@ public final class VerifyOperation: Sendable {
                 let start = clock.now
                 var report: VerifyReport
                 do throws(ServiceError) {
-                    report = try await verify(backup, workers: count) { deadline.map { clock.now >= $0 } ?? false }
+                    report = try await verify(backup, workers: count, isOver: isOver)
                 } catch {
                     // One of many that can't be looked at doesn't keep the others from it.
                     guard request.backups.count > 1 else { throw error }
@@ -72,9 +81,14 @@ public final class VerifyOperation: Sendable {
         guard request.duration != nil else { return Array(paths.indices) }
         var keys: [(index: Int, isFinished: Bool, checked: Date)] = []
         for (index, path) in paths.enumerated() {
-            let place = try? ManifestPlace.path(besides: path, suffix: VerifyState.suffix)
-            var state: VerifyState?
-            if let place { state = await VerifyState(path: place) }
+            guard let file = try? ManifestFile(besides: path), file.exists,
+                let place = try? ManifestPlace.path(besides: path, suffix: VerifyState.suffix)
+            else {
+                // Of what can't be proven nothing is kept: it would be first each time.
+                keys.append((index, true, .distantFuture))
+                continue
+            }
+            let state = await VerifyState(path: place)
             keys.append((index, state?.nextRange ?? 0 == 0, state?.checked ?? .distantPast))
         }
         let sorted = keys.sorted { one, other in
@@ -94,10 +108,12 @@ public final class VerifyOperation: Sendable {
             disk = try await open(backup, own)
         } catch {
             // What can't be opened at all is not known to be a backup; what has a manifest was one.
-            guard ![.locked, .permission, .usage].contains(error.code), own.exists else { throw error }
+            guard await wasBackup(backup, own, failed: error) else { throw error }
             report.problems.append(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
             return report
         }
+        // Before anything takes its time.
+        let source = try await openSource()
         var chain = try await VerifiedChain(disk, own: own, usesManifests: request.extent != .nothing)
         state.withLock { state in
             state.totalRanges += chain.unseen(state.layers.keys).reduce(0) { $0 + $1 }
@@ -108,16 +124,49 @@ public final class VerifyOperation: Sendable {
                 chain.layers[index].adopt(known)
                 continue
             }
-            await checkStructure(of: disk.layers[index], &chain.layers[index])
-            if let proof = chain.proofs[index] {
-                try await prove(proof, &chain.layers[index], workers: workers, isOver: isOver)
+            let verification = LayerVerification(
+                layer: disk.layers[index], extent: request.extent, isLimited: request.duration != nil,
+                workers: workers, warn: warn, isOver: isOver)
+            await verification.checkStructure(&chain.layers[index])
+            if let proof = chain.proofs[index], let manifest = chain.manifests[index] {
+                try await verification.prove(proof, by: manifest, &chain.layers[index]) { scan in
+                    state.withLock { $0.scan = scan }
+                }
+                let rangeCount = chain.layers[index].rangeCount
+                state.withLock { state in
+                    state.scan = nil
+                    state.doneRanges += rangeCount
+                }
             }
             let layer = chain.layers[index]
             state.withLock { $0.layers[identity] = layer }
         }
         report.layers = chain.layers
-        if let source = request.source { report.firstDifference = try await compare(disk, with: source, workers) }
+        if let source {
+            do throws(ServiceError) {
+                report.comparison = try await compare(disk, with: source, workers: workers, isOver: isOver)
+            } catch {
+                // What is proven stands.
+                report.failure = error
+            }
+        }
         return report
+    }
+
+    /// Whether what can't be opened is a backup that was damaged, and not something that is in use or elsewhere.
+    private func wasBackup(_ path: String, _ own: ManifestFile, failed error: ServiceError) async -> Bool {
+        guard own.exists else { return false }
+        switch error.code {
+        case .locked, .permission, .usage: return false
+        case .notFound:
+            // A backing file that is elsewhere says nothing against the backup; one that was never its own does.
+            guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
+                let image = try? await Qcow2File(file, forInspection: true),
+                let parent = try? await own.header().parent
+            else { return true }
+            return image.references.backingFileName != parent.name
+        default: return true
+        }
     }
 
     private func open(_ backup: String, _ own: ManifestFile) async throws(ServiceError) -> OpenedDisk {
@@ -135,100 +184,27 @@ public final class VerifyOperation: Sendable {
         }
     }
 
-    private func checkStructure(of layer: OpenedDisk.Layer, _ verified: inout VerifiedLayer) async {
-        guard layer.format == .qcow2 else { return }
-        do throws(BlockError) {
-            let report = try await Qcow2Check(layer.file).run()
-            if report.leaks > 0 {
-                warn("\(layer.path) wastes space: \(report.leaks) clusters are marked as used and are not")
-            }
-            var problems: [String] = []
-            if report.corruptions > 0 { problems.append("\(report.corruptions) errors in its structure") }
-            if report.checkErrors > 0 { problems.append("\(report.checkErrors) parts of it could not be checked") }
-            verified.structureProblems = problems
-        } catch {
-            verified.structureProblems = [ServiceError(error).message]
-        }
-    }
-
-    // MARK: Content
-
-    private func prove(
-        _ proof: LayerProof, _ layer: inout VerifiedLayer, workers: Int, isOver: @escaping @Sendable () -> Bool
-    ) async throws(ServiceError) {
-        guard case .used(_, let content) = layer.manifest else { return }
-        let path = try ManifestPlace.path(besides: layer.path, suffix: VerifyState.suffix)
-        var known = VerifyState(content: content)
-        if let earlier = await VerifyState(path: path), earlier.content == content {
-            known = earlier
-            // Nothing has such a place to go on from, and what was damaged must not stand for a proof.
-            if known.nextRange >= proof.digests.geometry.rangeCount { known.nextRange = 0 }
-        }
-        let isSample: Bool
-        let scan: LayerScan
-        if case .sample(let share) = request.extent {
-            isSample = true
-            scan = LayerScan(proof, from: 0, share: share, isOver: isOver)
-        } else {
-            isSample = false
-            // Only who has no time for all goes on where the last one stopped.
-            scan = LayerScan(proof, from: request.duration == nil ? 0 : known.nextRange, isOver: isOver)
-        }
-        state.withLock { $0.scan = scan }
-        // What was bad the last time is looked at by every run: else one that doesn't come to it would find nothing wrong.
-        await scan.check(known.bad)
-        await withTaskGroup { group in
-            for _ in 0..<workers { group.addTask { await scan.work() } }
-        }
-        layer.rangeCount = proof.digests.geometry.rangeCount
-        layer.checkedRanges = scan.checkedRanges
-        layer.isComplete = !isSample && scan.position == layer.rangeCount
-        layer.bad = scan.bad
-        let rangeCount = layer.rangeCount
-        state.withLock { state in
-            state.scan = nil
-            state.doneRanges += rangeCount
-        }
-        await note(layer, scan, isSample: isSample, known, at: path)
-    }
-
-    private func note(
-        _ layer: VerifiedLayer, _ scan: LayerScan, isSample: Bool, _ known: VerifyState, at path: String
-    ) async {
-        // Where there was no time at all, nothing is known that was not known before.
-        let isDamaged = layer.structureProblems?.isEmpty == false
-        guard layer.checkedRanges > 0 || layer.isComplete || isDamaged else { return }
-        var state = known
-        state.checked = VerifyState(content: known.content).checked
-        // Looked at as a whole by every run.
-        state.isDamaged = isDamaged ? true : nil
-        let bad = layer.bad.map { $0.range.lowerBound / ContentGeometry.rangeLength }
-        state.bad = Array(bad.prefix(VerifyState.mostBad))
-        if !isSample {
-            state.nextRange = layer.isComplete ? 0 : scan.position
-            if layer.isComplete { state.proven = layer.verdict == .bad ? nil : state.checked }
-        }
-        do throws(ServiceError) {
-            try await state.write(to: path)
-        } catch {
-            warn("how far this came can't be kept: \(error.message)")
-        }
+    private func openSource() async throws(ServiceError) -> OpenedDisk? {
+        guard let source = request.source else { return nil }
+        return try await Inspection.open(
+            source, format: nil, backingFormat: request.backingFormat, forceShare: request.forceShare, warn: warn)
     }
 
     private func compare(
-        _ disk: OpenedDisk, with source: String, _ workers: Int
-    ) async throws(ServiceError) -> UInt64? {
-        let other = try await Inspection.open(
-            source, format: nil, backingFormat: request.backingFormat, forceShare: request.forceShare, warn: warn)
-        let scan = CompareScan(
-            disk.device, other.device, length: max(disk.device.length, other.device.length))
+        _ disk: OpenedDisk, with other: OpenedDisk, workers: Int, isOver: @escaping @Sendable () -> Bool
+    ) async throws(ServiceError) -> VerifyReport.Comparison {
+        let length = max(disk.device.length, other.device.length)
+        let scan = CompareScan(disk.device, other.device, length: length, isOver: isOver)
         await withTaskGroup { group in
             for _ in 0..<workers { group.addTask { await scan.work() } }
         }
+        var firstDifference: UInt64?
         switch scan.first {
-        case .some((let offset, .difference)): return offset
+        case .some((let offset, .difference)): firstDifference = offset
         case .some((_, .failure(_, let error))): throw ServiceError(error)
-        case nil: return nil
+        case nil: break
         }
+        return VerifyReport.Comparison(
+            firstDifference: firstDifference, comparedLength: scan.done, length: length)
     }
 }

@@ -8,6 +8,8 @@ public struct VerifyReport: Sendable {
         case proven
         /// Nothing is known to be wrong, but not all of it can be proven.
         case unproven
+        /// Nothing is known to be wrong with the backup, and the disk to compare with holds something else.
+        case different
         /// Something is not as it was when the backup was made.
         case bad
 
@@ -15,27 +17,50 @@ public struct VerifyReport: Sendable {
             switch self {
             case .proven: 0
             case .unproven: 1
-            case .bad: 2
+            case .different: 2
+            case .bad: 3
             }
         }
 
         public static func < (one: Verdict, other: Verdict) -> Bool { one.rank < other.rank }
     }
 
+    /// How a disk compares with what the backup shows.
+    public struct Comparison: Sendable, Equatable {
+        /// In bytes; `nil` where none was found.
+        public var firstDifference: UInt64?
+        /// Bytes that were compared, of how many.
+        public var comparedLength: UInt64
+        public var length: UInt64
+
+        public init(firstDifference: UInt64?, comparedLength: UInt64, length: UInt64) {
+            self.firstDifference = firstDifference
+            self.comparedLength = comparedLength
+            self.length = length
+        }
+
+        /// Whether there was time for all of it.
+        public var isComplete: Bool { comparedLength == length }
+    }
+
     public var backup: String
     /// The files of the chain, top first; empty where it could not be opened.
     public var layers: [VerifiedLayer] = []
-    /// Why it could not be looked at; `nil` where it could.
+    /// Why it, or the disk to compare it with, could not be looked at; `nil` where both could.
     public var failure: ServiceError?
     /// What is wrong with the chain as such.
     public var problems: [String] = []
-    /// The first offset where the disk to compare with differs.
-    public var firstDifference: UInt64?
+    /// What became of the comparison with a disk; `nil` where none was asked for.
+    public var comparison: Comparison?
     public var seconds = 0.0
 
+    /// Whether there was time for all that was asked for.
+    public var isComplete: Bool { layers.allSatisfy(\.isComplete) && comparison?.isComplete != false }
+
     public var verdict: Verdict {
-        if !problems.isEmpty || firstDifference != nil { return .bad }
-        return layers.map(\.verdict).max() ?? .unproven
+        if !problems.isEmpty { return .bad }
+        let verdict = max(layers.map(\.verdict).max() ?? .unproven, failure == nil ? .proven : .unproven)
+        return comparison?.firstDifference == nil ? verdict : max(verdict, .different)
     }
 }
 
@@ -59,6 +84,9 @@ public struct VerifiedLayer: Sendable {
     /// Ranges of the disk that were checked, of how many.
     public var checkedRanges: UInt64 = 0
     public var rangeCount: UInt64 = 0
+    /// Bytes of what the file holds that were checked, of how many.
+    public var checkedLength: UInt64 = 0
+    public var length: UInt64 = 0
     /// Whether all ranges have been checked, in this run or with earlier ones that had no time for all.
     public var isComplete = false
     /// Ranges that are not as they were, in the order of the disk.

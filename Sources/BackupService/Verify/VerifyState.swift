@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
 import BlockIO
 import FoundationEssentials
-import Glibc
 
 /// How far the proof of a backup came, kept beside it for the next run and for lists.
 struct VerifyState: Sendable, Equatable, Codable {
-    /// Root digest of the content that is proven. Of another one, the state says nothing.
+    /// Which backup was looked at. Of another one, the state says nothing.
+    var backup: String
+    /// Root digest of the content that is proven.
     var content: String
+    /// The file when it was last looked at: of a copy, or of one that was written to since, nothing is proven.
+    var file: FileStamp?
     /// The range to go on with; 0 for the first.
     var nextRange: UInt64 = 0
     /// Ranges that were not as recorded when they were last looked at. Not more than the first thousand.
@@ -28,8 +32,11 @@ struct VerifyState: Sendable, Equatable, Codable {
     /// Longest file that is read.
     private static let maximumLength: UInt64 = 1 << 20
 
-    init(content: String) {
-        self.content = content
+    /// Nothing is known yet.
+    init(of backup: ManifestHeader, in file: FileStamp?) {
+        self.backup = backup.id
+        content = backup.content
+        self.file = file
         checked = Date()
     }
 
@@ -43,6 +50,24 @@ struct VerifyState: Sendable, Equatable, Codable {
         guard var state = try? decoder.decode(Self.self, from: Data(bytes)) else { return nil }
         state.bad = Array(Set(state.bad).sorted().prefix(Self.mostBad))
         self = state
+    }
+
+    /// Whether it is of this backup, in whatever copy.
+    func isOf(_ backup: ManifestHeader) -> Bool {
+        self.backup == backup.id && content == backup.content
+    }
+
+    /// What of it holds for a backup as it is now.
+    ///
+    /// What was bad in another copy, or before something was written to the file, is worth looking at first.
+    func applied(to backup: ManifestHeader, in file: FileStamp?) -> VerifyState {
+        var result = VerifyState(of: backup, in: file)
+        guard isOf(backup) else { return result }
+        result.bad = bad
+        guard file == self.file else { return result }
+        result.nextRange = nextRange
+        result.proven = proven
+        return result
     }
 
     /// Writes the state. What was lost with it is proven again, so nothing waits for the disk.
@@ -69,7 +94,7 @@ struct VerifyState: Sendable, Equatable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case content, bad, checked, proven
+        case backup, content, file, bad, checked, proven
         case nextRange = "next-range"
         case isDamaged = "damaged"
     }

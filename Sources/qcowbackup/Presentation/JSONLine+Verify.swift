@@ -23,6 +23,8 @@ extension JSONLine {
             let problems: [String]
             let checkedRanges: UInt64
             let ranges: UInt64
+            let checkedLength: UInt64
+            let heldLength: UInt64
             let complete: Bool
             let bad: [Bad]
 
@@ -31,6 +33,8 @@ extension JSONLine {
                 case manifestProblem = "manifest-problem"
                 case structureProblems = "structure-problems"
                 case checkedRanges = "checked-ranges"
+                case checkedLength = "checked-length"
+                case heldLength = "held-length"
             }
         }
 
@@ -40,12 +44,20 @@ extension JSONLine {
             let problems: [String]
             /// Why it could not be looked at.
             let error: String?
-            let firstDifference: UInt64?
+            let comparison: Comparison?
             let layers: [Layer]
             let seconds: Double
 
+        }
+
+        struct Comparison: Encodable {
+            let comparedLength: UInt64
+            let length: UInt64
+            let firstDifference: UInt64?
+
             enum CodingKeys: String, CodingKey {
-                case backup, verdict, problems, error, layers, seconds
+                case length
+                case comparedLength = "compared-length"
                 case firstDifference = "first-difference"
             }
         }
@@ -63,7 +75,12 @@ extension JSONLine {
     private static func backup(_ report: VerifyReport) -> Verification.Backup {
         Verification.Backup(
             backup: report.backup, verdict: report.verdict.rawValue, problems: report.problems,
-            error: report.failure?.message, firstDifference: report.firstDifference, layers: report.layers.map(layer),
+            error: report.failure?.message,
+            comparison: report.comparison.map {
+                Verification.Comparison(
+                    comparedLength: $0.comparedLength, length: $0.length, firstDifference: $0.firstDifference)
+            },
+            layers: report.layers.map(layer),
             seconds: thousandths(report.seconds))
     }
 
@@ -78,7 +95,8 @@ extension JSONLine {
         return Verification.Layer(
             file: layer.path, verdict: layer.verdict.rawValue, content: content, manifest: manifest,
             manifestProblem: problem, structureProblems: layer.structureProblems, problems: layer.problems,
-            checkedRanges: layer.checkedRanges, ranges: layer.rangeCount, complete: layer.isComplete,
+            checkedRanges: layer.checkedRanges, ranges: layer.rangeCount,
+            checkedLength: layer.checkedLength, heldLength: layer.length, complete: layer.isComplete,
             bad: layer.bad.map { bad in
                 Verification.Bad(
                     start: bad.range.lowerBound, length: UInt64(bad.range.count), reason: bad.reason.rawValue,

@@ -41,12 +41,15 @@ struct ProgramStatus: Equatable {
         switch verdict {
         case .proven: self = .success
         case .unproven: self = .failed
+        case .different: self = .changedSince
         case .bad: self = .notAsRecorded
         }
     }
 
     /// A backup is not what was written.
     static let notAsRecorded = ProgramStatus(code: 6)
+    /// Nothing is wrong with a backup, and the disk has been written to since.
+    static let changedSince = ProgramStatus(code: 7)
 
     static func signal(_ number: Int32) -> ProgramStatus {
         ProgramStatus(code: 128 + number)

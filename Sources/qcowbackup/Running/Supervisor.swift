@@ -3,14 +3,14 @@
 import BackupService
 import BlockIO
 
-/// Watches over one backup: the thread that calls `run` answers signals and shows progress while others do the work.
+/// Watches over one run: the thread that calls `run` answers signals and shows progress while others do the work.
 ///
 /// Everything is printed by that one thread, which never waits for a reader. So a reader that stands still holds up
-/// neither the backup nor the answer to a signal.
+/// neither the work nor the answer to a signal.
 struct Supervisor {
     /// How the run ended.
-    struct Outcome {
-        var result: Result<BackupSummary, ServiceError>
+    struct Outcome<Value: Sendable, Failure: Error>: Sendable {
+        var result: Result<Value, Failure>
         /// The signal that asked it to end.
         var signal: Int32?
     }
@@ -31,24 +31,26 @@ struct Supervisor {
     /// Ends the process at once, without tidying.
     var abandon: (ProgramStatus) -> Void
 
-    /// Runs a backup to its end.
+    /// Runs something to its end.
     ///
-    /// - Parameter inbox: made by the calling thread.
-    func run(inbox: SignalInbox, _ makeBackup: (_ warn: @escaping @Sendable (String) -> Void) -> RunningBackup)
-        -> Outcome
-    {
+    /// - Parameters:
+    ///   - inbox: made by the calling thread.
+    ///   - make: starts nothing yet.
+    func run<Value, Failure>(
+        inbox: SignalInbox, _ make: (_ warn: @escaping @Sendable (String) -> Void) -> RunningWork<Value, Failure>
+    ) -> Outcome<Value, Failure> {
         let warnings = Locked<[String]>([])
-        let backup = makeBackup { line in
+        let work = make { line in
             warnings.withLock { $0.append(line) }
             inbox.wake()
         }
-        let end = Locked<Result<BackupSummary, ServiceError>?>(nil)
+        let end = Locked<Result<Value, Failure>?>(nil)
         let clock = ContinuousClock()
         let start = clock.now
         Task.detached {
-            let result: Result<BackupSummary, ServiceError>
-            do throws(ServiceError) {
-                result = .success(try await backup.run())
+            let result: Result<Value, Failure>
+            do throws(Failure) {
+                result = .success(try await work.run())
             } catch {
                 result = .failure(error)
             }
@@ -67,19 +69,23 @@ struct Supervisor {
             let time = clock.now - start
             switch event {
             case .stop(let number):
+                guard let stop = work.stop else {
+                    abandon(.signal(number))
+                    break
+                }
                 guard let first = firstStop else {
                     firstStop = (number, time)
-                    backup.cancel()
-                    if !isQuiet && !printsJSON { unprinted.append(Self.cancelling) }
+                    stop.action()
+                    if !isQuiet && !printsJSON { unprinted.append("qcowbackup: \(stop.message)") }
                     break
                 }
                 if time - first.time >= sameRequest {
                     abandon(.signal(number))
                 }
             case .report:
-                display.printLine(backup.progress(), at: time, asJSON: printsJSON)
+                display.printLine(work.progress(), at: time, asJSON: printsJSON)
             case .pause:
-                guard let isPaused = backup.togglePause() else { break }
+                guard let isPaused = work.togglePause() else { break }
                 if printsJSON {
                     unprinted.append(JSONLine.pause(isPaused))
                 } else if !isQuiet {
@@ -91,7 +97,7 @@ struct Supervisor {
                     return lines.map { printsJSON ? JSONLine.warning($0) : ErrorText.warning($0) }
                 }
                 if let result = end.withLock({ $0 }) {
-                    display.finish((try? result.get()).map { _ in backup.progress() }, at: time)
+                    display.finish((try? result.get()).map { _ in work.progress() }, at: time)
                     for line in unprinted {
                         console.writeError(line + "\n")
                     }
@@ -104,13 +110,11 @@ struct Supervisor {
                 unprinted.removeFirst()
             }
             if event != .report {
-                display.update(backup.progress(), at: time)
+                display.update(work.progress(), at: time)
             }
         }
     }
 
     private static let paused = "qcowbackup: paused (signal USR2 makes it go on)"
     private static let goingOn = "qcowbackup: going on"
-    private static let cancelling =
-        "qcowbackup: cancelling, the unfinished target is tidied up (once more: stop at once)"
 }

@@ -45,7 +45,8 @@ import Testing
             strays: ["x.qcow2.verified": .verified]
         ) { shelf in
             try await BackupShelf.patiently {
-                try await VerifyState(content: "1234").write(to: shelf.file("x.qcow2.verified"))
+                let backup = try await ManifestFile(besides: shelf.file("b.qcow2")).header()
+                try await VerifyState(of: backup, in: nil).write(to: shelf.file("x.qcow2.verified"))
             }
         },
         Case(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
 import BlockIO
 import Foundation
 import Glibc
@@ -87,23 +88,33 @@ import Testing
     }
 
     /// What was found of other content, or before the backup was made again, says nothing of it.
-    @Test func proofsOfAnotherBackup() {
-        let now = Date()
-        var state = VerifyState(content: "12")
-        state.checked = now
-        state.proven = now
-        #expect(ProofRecord(state, content: "12", created: now).state == .proven)
-        #expect(ProofRecord(state, content: "12", created: now).proven == now)
-        #expect(ProofRecord(state, content: "12", created: now + 1) == ProofRecord())
-        #expect(ProofRecord(state, content: "13", created: now) == ProofRecord())
-        #expect(ProofRecord(nil, content: "12", created: now) == ProofRecord())
-        state.proven = now - 100
-        #expect(ProofRecord(state, content: "12", created: now).state == .partly)
+    @Test func proofsOfAnotherBackup() async throws {
+        let shelf = try await BackupShelf()
+        try await shelf.backUp("a")
+        try await shelf.backUp("b")
+        let (one, other) = (
+            try await ManifestFile(besides: shelf.file("a")).header(),
+            try await ManifestFile(besides: shelf.file("b")).header()
+        )
+        let file = try FileDevice(path: shelf.file("a"), access: .readOnly, lock: nil).stamp
+        var state = VerifyState(of: one, in: file)
+        #expect(ProofRecord(state, of: one, in: file).state == .partly)
+        state.proven = state.checked
+        #expect(ProofRecord(state, of: one, in: file).state == .proven)
+        #expect(ProofRecord(state, of: one, in: file).proven == state.checked)
+        // The same content, and another backup.
+        #expect(one.content == other.content)
+        #expect(ProofRecord(state, of: other, in: file) == ProofRecord())
+        // A copy, or what was written to.
+        #expect(ProofRecord(state, of: one, in: nil) == ProofRecord())
+        #expect(ProofRecord(nil, of: one, in: file) == ProofRecord())
         state.isDamaged = true
-        #expect(ProofRecord(state, content: "12", created: now).state == .bad)
+        #expect(ProofRecord(state, of: one, in: file).state == .bad)
         state.isDamaged = nil
         state.bad = [7]
-        #expect(ProofRecord(state, content: "12", created: now).state == .bad)
+        #expect(ProofRecord(state, of: one, in: file).state == .bad)
+        #expect(ProofRecord(state, of: one, in: nil).state == .bad)
+        #expect(ProofRecord(state, of: one, in: nil).proven == nil)
     }
 
     /// What is no backup is listed only where it is an image, or the base of one.

@@ -17,6 +17,10 @@ struct VerifyBench {
         directory = try TemporaryDirectory()
     }
 
+    func file(_ name: String) throws -> FileDevice {
+        try FileDevice(path: path(name), access: .readOnly, lock: nil)
+    }
+
     func path(_ name: String) -> String { directory.file(name).string }
 
     /// A raw disk in which each unit has some bytes of its own, or none.

@@ -183,9 +183,14 @@ import Testing
     @Test(.enabled(if: VerifyChain.canBeMade, VerifyChain.needs)) func lostParent() async throws {
         let bench = try await VerifyChain().bench
         try bench.remove("0")
-        let outcome = try await bench.verify("2")
-        #expect(outcome.verdict == .bad)
-        #expect(outcome.reason.contains("/0"))
+        // What is elsewhere says nothing against the backup, and is told as an error of its own.
+        let error = try await refusal { _ = try await bench.verify("2") }
+        #expect(error.code == .notFound && error.message.contains("/0") && error.advice?.contains("--chain") == true)
+        // A name that never was its parent's does.
+        let image = try bench.directory.read("1")
+        let name = try #require(Data(image.prefix(65_536)).range(of: Data("/0".utf8), options: .backwards))
+        try bench.change("1", at: name.upperBound - 1, by: 4)
+        #expect(try await bench.verify("1").verdict == .bad)
         // Moved away together, they are found.
         let folder = bench.path("moved")
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)

@@ -63,8 +63,16 @@ import Testing
         let against = try await chain.bench.verify("2") { $0.source = chain.bench.path("disk.qcow2") }
         #expect(against.verdict == .proven)
         let earlier = try await chain.bench.verify("1") { $0.source = chain.bench.path("disk.qcow2") }
-        #expect(earlier.verdict == .bad)
-        #expect(earlier.reports[0].firstDifference == 1100 << 10)
+        #expect(earlier.verdict == .different)
+        #expect(earlier.reports[0].comparison?.firstDifference == 1100 << 10)
+        #expect(earlier.reports[0].layers.allSatisfy { $0.verdict == .proven && $0.isComplete })
+        // No time for all of it.
+        let short = try await chain.bench.verify("2") {
+            ($0.source, $0.duration) = (chain.bench.path("disk.qcow2"), .nanoseconds(1))
+        }
+        #expect(short.reports[0].comparison?.comparedLength == 0 && !short.reports[0].isComplete)
+        #expect(
+            try await refusal { _ = try await chain.bench.verify("2") { $0.source = "/nothing" } }.code == .notFound)
     }
 
     /// What was copied on top of something that is no backup.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupManifest
+import BlockIO
 import Foundation
 import Glibc
 import Qcow2Format
@@ -26,9 +27,14 @@ import Testing
         try #require(await VerifyState(path: bench.path("b.verified")))
     }
 
-    private func write(_ change: (inout VerifyState) -> Void) async throws {
+    /// The state of the backup as it is now.
+    private func fresh() async throws -> VerifyState {
         let manifest = try await ManifestFile(besides: bench.path("b")).header()
-        var state = VerifyState(content: manifest.content)
+        return try VerifyState(of: manifest, in: bench.file("b").stamp)
+    }
+
+    private func write(_ change: (inout VerifyState) -> Void) async throws {
+        var state = try await fresh()
         change(&state)
         try await state.write(to: bench.path("b.verified"))
     }
@@ -69,14 +75,14 @@ import Testing
 
     /// A run with a limit goes on where the last one stopped, and looks again at what was bad.
     @Test func goingOn() async throws {
+        try bench.change("b", at: 4 << 20, by: 1)
+        try bench.change("b", at: 31 << 20, by: 1)
+        // As storage does that loses it after it was looked at.
+        try bench.change("b", at: 5 << 20, by: 1)
         try await write {
             $0.nextRange = 30
             $0.bad = [3, 4]
         }
-        try bench.change("b", at: 4 << 20, by: 1)
-        try bench.change("b", at: 31 << 20, by: 1)
-        // Was looked at before.
-        try bench.change("b", at: 5 << 20, by: 1)
         let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
         let layer = outcome.reports[0].layers[0]
         #expect(layer.checkedRanges == 12 && layer.isComplete)
@@ -111,15 +117,74 @@ import Testing
 
     /// The state of other content says nothing.
     @Test func otherContent() async throws {
-        var state = VerifyState(content: "0123")
-        state.nextRange = 39
-        try await state.write(to: bench.path("b.verified"))
-        let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
-        #expect(outcome.reports[0].layers[0].checkedRanges == Self.rangeCount)
+        let changes: [(inout VerifyState) -> Void] = [
+            { $0.content = "0123" }, { $0.backup = "0123" }, { $0.file = nil },
+        ]
+        for change in changes {
+            try await write {
+                ($0.nextRange, $0.proven) = (39, Date())
+                change(&$0)
+            }
+            #expect(
+                try await ManifestReport(besides: bench.file("b"), id: nil, virtualSize: Self.rangeCount << 20)?.proof
+                    .state == .never)
+            let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
+            #expect(outcome.reports[0].layers[0].checkedRanges == Self.rangeCount)
+        }
+    }
+
+    /// Of a copy, and of a file that was written to, nothing is proven; what was bad is remembered.
+    @Test func otherFile() async throws {
+        _ = try await bench.verify("b")
+        try await write { ($0.proven, $0.bad) = (Date(), [7]) }
+        for name in ["b", "b.manifest", "b.verified"] {
+            try bench.copy(name, to: "copy" + name.dropFirst())
+        }
+        let copied = try #require(
+            try await ManifestReport(besides: bench.file("copy"), id: nil, virtualSize: Self.rangeCount << 20))
+        #expect(copied.proof.state == .bad && copied.proof.proven == nil)
+        let outcome = try await bench.verify("copy") { $0.extent = .sample(0.000_000_001) }
+        #expect(outcome.verdict == .proven && outcome.reports[0].layers[0].checkedRanges == 1)
+        let state = try #require(await VerifyState(path: bench.path("copy.verified")))
+        #expect(state.bad.isEmpty && state.proven == nil)
+    }
+
+    /// A run that is stopped keeps what it has.
+    @Test func stopped() async throws {
+        let path = bench.path("b")
+        try await BackupShelf.patiently {
+            let operation = VerifyOperation(VerifyRequest(backups: [path])) { _ in }
+            operation.stop()
+            let reports = try await operation.run()
+            #expect(reports[0].layers[0].checkedRanges == 0 && !reports[0].isComplete)
+        }
+        #expect(!bench.directory.exists("b.verified"))
+    }
+
+    /// While workers are at pieces, a run can be taken up before the first of these.
+    @Test func underWay() async throws {
+        try bench.change("b", at: 4 << 20, by: 1)
+        let manifest = try await ManifestFile(besides: bench.path("b")).manifest()
+        let disk = try SectorDisk(bench.file("b"))
+        let scan = LayerScan(LayerProof(disk, digests: manifest.digests), from: 0) { false }
+        let state = try await fresh()
+        let keeper = ProofKeeper(
+            path: bench.path("b.verified"), known: state, isSample: false, isDamaged: false, warn: { _ in })
+        #expect(keeper.state(of: scan) == nil)
+        let kept = Locked<[VerifyState?]>([])
+        // Two workers in one thread: the second takes its pieces while the first is behind its own.
+        await scan.work {
+            kept.withLock { $0.append(keeper.state(of: scan)) }
+            if kept.withLock({ $0.count }) == 1 {
+                await scan.work { kept.withLock { $0.append(keeper.state(of: scan)) } }
+            }
+        }
+        #expect(kept.withLock { $0.map { $0?.nextRange } } == [16, 32, 0])
+        #expect(kept.withLock { $0.allSatisfy { $0?.bad == [4] && $0?.proven == nil } })
     }
 
     @Test func manyBad() async throws {
-        var state = VerifyState(content: "0123")
+        var state = try await fresh()
         state.bad = (0..<5000).map { UInt64($0 / 2) }
         try await state.write(to: bench.path("b.verified"))
         #expect(try await self.state().bad == (0..<1000).map { UInt64($0) })
@@ -159,18 +224,19 @@ import Testing
 
     /// With no time for all, each gets its turn: first what was not finished, then what was looked at longest ago.
     @Test func turns() async throws {
-        let names = ["a", "b", "c", "d", "e"]
+        let names = ["a", "b", "c", "d", "e", "f"]
+        for name in names.dropLast() where name != "b" { try bench.directory.write([], to: "\(name).manifest") }
         for (name, age, next) in [("a", 10, 0), ("b", 30, 0), ("c", 5, 7), ("d", 20, 9)] as [(String, Double, UInt64)] {
-            var state = VerifyState(content: "0123")
+            var state = try await fresh()
             (state.checked, state.nextRange) = (Date(timeIntervalSinceNow: -3600 * age), next)
             try await state.write(to: bench.path("\(name).verified"))
         }
         let paths = names.map(bench.path)
         var request = VerifyRequest(backups: paths)
-        #expect(await VerifyOperation(request) { _ in }.order(of: paths) == [0, 1, 2, 3, 4])
+        #expect(await VerifyOperation(request) { _ in }.order(of: paths) == [0, 1, 2, 3, 4, 5])
         request.duration = .seconds(1)
-        // e was never looked at.
-        #expect(await VerifyOperation(request) { _ in }.order(of: paths) == [3, 2, 4, 1, 0])
+        // e was never looked at, and f can't be proven.
+        #expect(await VerifyOperation(request) { _ in }.order(of: paths) == [3, 2, 4, 1, 0, 5])
     }
 
     @Test func structure() async throws {

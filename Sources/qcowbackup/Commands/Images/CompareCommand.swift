@@ -79,14 +79,17 @@ struct CompareCommand: ProgramCommand {
     func run(in environment: ProgramEnvironment) -> ProgramStatus {
         let console = environment.console
         let messages = Messages(console: console, printsJSON: output == .json)
-        let operation = CompareOperation(request, warn: messages.warn)
         // As with qemu-img, quiet is stronger than -p.
         let mode: ProgressDisplay.Mode = !showsProgress || quiet ? .none : output == .json ? .json : .bar
-        let result = following({ operation.progress }, mode, on: console) { () async throws(CompareFailure) in
-            try await operation.run()
+        let supervisor = Supervisor(
+            console: console, progressMode: mode, printsJSON: output == .json, abandon: environment.abandon)
+        let outcome = supervisor.run(inbox: SignalInbox()) { warn in
+            let operation = CompareOperation(request, warn: warn)
+            return RunningWork(
+                progress: { operation.progress },
+                run: { () async throws(CompareFailure) in try await operation.run() })
         }
-        messages.printWarnings()
-        switch result {
+        switch outcome.result {
         case .success(let report):
             let text = output == .json ? JSONLine.comparison(report) + "\n" : CompareText(report).description
             // With -q the exit code is the result.

@@ -33,7 +33,9 @@ struct VerifyCommand: ProgramCommand {
                      not be looked at
               2      the command line was wrong
               6      something is not what was written
+              7      the disk of --against reads otherwise than the backup
               11     an image is locked by another process
+              128+N  ended by signal N; the next run with --max-duration goes on there
             """)
 
     @Argument(help: ArgumentHelp("Backups: of a chain, the last one.", valueName: "BACKUP"), completion: .file())
@@ -149,13 +151,17 @@ struct VerifyCommand: ProgramCommand {
         let console = environment.console
         let isJSON = printsJSON || output.output == .json
         let messages = Messages(console: console, printsJSON: isJSON)
-        let operation = VerifyOperation(request, warn: messages.warn)
-        let mode = output.progressMode(isTerminal: console.isTerminal)
-        let result = following({ operation.progress }, mode, on: console) { () async throws(ServiceError) in
-            try await operation.run()
+        let supervisor = Supervisor(
+            console: console, progressMode: output.progressMode(isTerminal: console.isTerminal), printsJSON: isJSON,
+            isQuiet: output.quiet, abandon: environment.abandon)
+        let outcome = supervisor.run(inbox: SignalInbox()) { warn in
+            let operation = VerifyOperation(request, warn: warn)
+            return RunningWork(
+                progress: { operation.progress },
+                stop: .init(message: "stopping: what is proven is kept (once more: stop at once)") { operation.stop() },
+                run: { () async throws(ServiceError) in try await operation.run() })
         }
-        messages.printWarnings()
-        switch result {
+        switch outcome.result {
         case .success(let reports):
             let text = isJSON ? JSONLine.verification(reports) + "\n" : VerifyText(reports).description
             // With -q the exit code is the result, unless something is wrong.
@@ -163,7 +169,11 @@ struct VerifyCommand: ProgramCommand {
             if !output.quiet || isJSON || verdict != .proven {
                 guard console.writeOutput(text) else { return .failed }
             }
-            if verdict != .bad, let failure = reports.compactMap(\.failure).first { return ProgramStatus(failure.code) }
+            // What was found stands, whatever ended the run.
+            if verdict < .different {
+                if let failure = reports.compactMap(\.failure).first { return ProgramStatus(failure.code) }
+                if let signal = outcome.signal { return .signal(signal) }
+            }
             return ProgramStatus(verdict)
         case .failure(let error):
             messages.printError(error)

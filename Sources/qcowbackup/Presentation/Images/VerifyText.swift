@@ -19,19 +19,28 @@ struct VerifyText: CustomStringConvertible {
         for layer in report.layers { lines += Self.lines(layer) }
         lines += report.problems.map { "  \($0)" }
         if let failure = report.failure { lines.append("  \(failure.message)") }
-        if let offset = report.firstDifference {
-            lines.append("  the disk to compare with differs at offset \(offset)")
-        }
+        if let comparison = report.comparison { lines.append(Self.line(comparison)) }
         let verdict =
             switch report.verdict {
             case .proven where report.layers.contains { $0.manifest == .notUsed }: "its structure is sound"
-            case .proven where report.layers.allSatisfy(\.isComplete): "PROVEN"
+            case .proven where report.isComplete: "PROVEN"
             case .proven: "what was looked at is as it was written"
             case .unproven where report.failure != nil: "could NOT be looked at"
             case .unproven: "NOT PROVEN, though nothing wrong was found"
+            case .different where report.layers.allSatisfy({ $0.verdict == .proven && $0.isComplete }):
+                "PROVEN, but the disk DIFFERS"
+            case .different: "the disk DIFFERS"
             case .bad: "BAD"
             }
         return lines + ["\(report.backup): \(verdict) (\(Decimal(report.seconds, digits: 1)) s)"]
+    }
+
+    private static func line(_ comparison: VerifyReport.Comparison) -> String {
+        if let offset = comparison.firstDifference { return "  the disk differs from it at offset \(offset)" }
+        return comparison.isComplete
+            ? "  the disk reads as it does"
+            : "  \(ByteSize(comparison.comparedLength)) of \(ByteSize(comparison.length)) compared: there the disk reads "
+                + "as it does"
     }
 
     private static func lines(_ layer: VerifiedLayer) -> [String] {
@@ -56,13 +65,12 @@ struct VerifyText: CustomStringConvertible {
         case .missing: return "no manifest, so its content can't be proven"
         case .unusable(let reason): return "its content can't be proven: \(reason)"
         case .used:
-            let bytes = ByteSize(layer.checkedRanges * ContentGeometry.rangeLength)
-            let part =
-                layer.isComplete || layer.rangeCount == 0
-                ? "" : " of \(ByteSize(layer.rangeCount * ContentGeometry.rangeLength))"
+            var text = "\(ByteSize(layer.checkedLength))"
+            if layer.checkedLength < layer.length { text += " of \(ByteSize(layer.length))" }
+            text += " checked"
+            if layer.isComplete, layer.checkedRanges < layer.rangeCount { text += ", the rest by earlier runs" }
             return layer.bad.isEmpty
-                ? "\(bytes)\(part) checked, as written"
-                : "\(bytes)\(part) checked, \(layer.bad.count) MiB of it NOT as written"
+                ? "\(text), as written" : "\(text), NOT as written in \(layer.bad.count) of its parts"
         }
     }
 }
