@@ -38,6 +38,7 @@ import Testing
             ($0.chainFolder, $0.format, $0.backingFormat) = ("c", .raw, .qcow2)
         },
         Case("-U -j 4 a") { ($0.forceShare, $0.workers) = (true, 4) },
+        Case("-j1 a") { $0.workers = 1 },
         Case("--force-share --max-workers=2 --json -q a") { ($0.forceShare, $0.workers) = (true, 2) },
         Case("-- verify", ["verify"]),
     ]

@@ -88,7 +88,7 @@ struct VerifyCommand: ProgramCommand {
     var forceShare = false
 
     @Option(
-        name: [.customShort("j"), .customLong("max-workers")],
+        name: [.customShort("j", allowingJoined: true), .customLong("max-workers")],
         help: ArgumentHelp(
             "Parallel workers, 1 to \(CopyingOptions.maximumWorkers). (default: by the number of processors)",
             valueName: "number"))

@@ -8,7 +8,7 @@ import Qcow2Format
 /// States differ in brightness, and parts in height, so that the picture can be read without colours.
 struct MapPictureSVG: CustomStringConvertible {
     /// Cells of a row.
-    static let columns = 480
+    static let columns = 460
     private static let cellWidth = 2
     private static let rowHeight = 22
     private static let gap = 4
@@ -158,7 +158,8 @@ struct MapPictureSVG: CustomStringConvertible {
     }
 
     private static let dirtyColour = "#d55e00"
-    private static let layerColours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"]
+    /// None that stands for a state.
+    private static let layerColours = ["#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#332288", "#882255", "#117733"]
 
     // MARK: Legend
 
