@@ -75,13 +75,7 @@ struct CheckCommand: ProgramCommand {
         let operation = CheckOperation(request, warn: messages.printWarning) { line in
             console.writeError((printsJSON ? JSONLine.repair(line) : "Repairing: \(printable(line))") + "\n")
         }
-        let result = waiting { () async -> Result<CheckResult, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await operation.run())
-            } catch {
-                return .failure(error)
-            }
-        }
+        let result = waiting { () async throws(ServiceError) in try await operation.run() }
         switch result {
         case .success(let result):
             let text = CheckText(result: result)

@@ -4,26 +4,21 @@ import BlockIO
 import Dispatch
 
 /// Runs asynchronous work while the calling thread, which must not be one of the pool's, waits for its end.
-///
-/// - Parameters:
-///   - interval: how often to call `meanwhile`; `nil` for never.
-///   - meanwhile: called by the thread that waits.
-func waiting<Result: Sendable>(
-    for work: @escaping @Sendable () async -> Result, every interval: DispatchTimeInterval? = nil,
-    meanwhile: () -> Void = {}
-) -> Result {
-    let result = Locked<Result?>(nil)
+func waiting<Value: Sendable, Failure: Error>(
+    for work: @escaping @Sendable () async throws(Failure) -> Value
+) -> Result<Value, Failure> {
+    let result = Locked<Result<Value, Failure>?>(nil)
     let end = DispatchSemaphore(value: 0)
     Task.detached {
-        let value = await work()
-        result.withLock { $0 = value }
+        do throws(Failure) {
+            let value = try await work()
+            result.withLock { $0 = .success(value) }
+        } catch {
+            result.withLock { $0 = .failure(error) }
+        }
         end.signal()
     }
-    if let interval {
-        while end.wait(timeout: .now() + interval) == .timedOut { meanwhile() }
-    } else {
-        end.wait()
-    }
+    end.wait()
     guard let value = result.withLock({ $0 }) else { preconditionFailure("the work has ended") }
     return value
 }

@@ -49,13 +49,7 @@ extension BitmapActionCommand {
         let printsJSON = options.output == .json
         let messages = Messages(console: console, printsJSON: printsJSON)
         let operation = BitmapOperation(request, warn: messages.warn)
-        let result = waiting { () async -> Result<BitmapReport, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await operation.run())
-            } catch {
-                return .failure(error)
-            }
-        }
+        let result = waiting { () async throws(ServiceError) in try await operation.run() }
         messages.printWarnings()
         switch result {
         case .success(let report):

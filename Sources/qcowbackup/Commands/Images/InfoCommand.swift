@@ -41,13 +41,7 @@ struct InfoCommand: ProgramCommand {
         request.forceShare = options.forceShare
         let messages = Messages(console: environment.console, printsJSON: output == .json)
         let operation = InfoOperation(request, warn: messages.warn)
-        let result = waiting { () async -> Result<InfoReport, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await operation.run())
-            } catch {
-                return .failure(error)
-            }
-        }
+        let result = waiting { () async throws(ServiceError) in try await operation.run() }
         messages.printWarnings()
         switch result {
         case .success(let report):

@@ -52,13 +52,7 @@ struct ListCommand: ProgramCommand {
         let isJSON = printsJSON || output == .json
         let messages = Messages(console: environment.console, printsJSON: isJSON)
         let operation = ListOperation(folder: folder, warn: messages.warn)
-        let result = waiting { () async -> Result<BackupFolder, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await operation.run())
-            } catch {
-                return .failure(error)
-            }
-        }
+        let result = waiting { () async throws(ServiceError) in try await operation.run() }
         messages.printWarnings()
         switch result {
         case .success(let folder):

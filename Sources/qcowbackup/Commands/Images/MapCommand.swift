@@ -101,17 +101,14 @@ struct MapCommand: ProgramCommand {
             return isDone
         }
         guard print(printer.withLock { $0.head }) else { return .failed }
-        let failure = waiting { () async -> ServiceError? in
-            do throws(ServiceError) {
-                try await operation.run { entries in
-                    print(printer.withLock { printer in entries.map { printer.text(for: $0) }.joined() })
-                        && printer.withLock { $0.failure } == nil
-                }
-                return nil
-            } catch {
-                return error
+        let result = waiting { () async throws(ServiceError) in
+            try await operation.run { entries in
+                print(printer.withLock { printer in entries.map { printer.text(for: $0) }.joined() })
+                    && printer.withLock { $0.failure } == nil
             }
         }
+        var failure: ServiceError?
+        if case .failure(let error) = result { failure = error }
         if failure == nil, printer.withLock({ $0.failure }) == nil {
             _ = print(printer.withLock { $0.end(start: request.start) })
         } else {
@@ -128,12 +125,8 @@ struct MapCommand: ProgramCommand {
     private func draw(_ operation: MapOperation, _ messages: Messages) -> ProgramStatus {
         let columns = output == .svg ? MapPictureSVG.columns : MapPictureText.columns
         let (rows, bitmap) = (rows ?? 1, bitmap)
-        let result = waiting { () async -> Result<MapPicture, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await operation.picture(bands: rows, columns: columns, bitmap: bitmap))
-            } catch {
-                return .failure(error)
-            }
+        let result = waiting { () async throws(ServiceError) in
+            try await operation.picture(bands: rows, columns: columns, bitmap: bitmap)
         }
         messages.printWarnings()
         switch result {
