@@ -44,6 +44,11 @@ enum Program {
         let root = root(for: arguments)
         do {
             var command = try root.parseAsRoot(separated(arguments))
+            if let backup = command as? BackupCommand,
+                QcowBackupCommand.misplacedCommand(in: arguments) == backup.source, access(backup.source, F_OK) != 0
+            {
+                throw ValidationError("\(backup.source) is a command, and no file has that name")
+            }
             if let command = command as? any ProgramCommand {
                 return command.run(in: environment)
             }
@@ -71,6 +76,11 @@ enum Program {
         } + arguments.dropFirst(options.count)
     }
 
+    private static func advice(for arguments: [String]) -> String {
+        guard let command = QcowBackupCommand.misplacedCommand(in: arguments) else { return "see qcowbackup --help" }
+        return "options stand behind the command: qcowbackup \(command) [options]"
+    }
+
     /// Tells what the parser has to say: the help, the version or a completion script, or what is wrong.
     private static func finish(
         _ error: any Error, of root: any ParsableCommand.Type, _ arguments: [String], in console: Console
@@ -80,7 +90,7 @@ enum Program {
             return isWritten ? .success : .failed
         }
         Messages(console: console, printsJSON: wantsJSON(arguments)).printError(
-            ServiceError(.usage, root.message(for: error), advice: "see qcowbackup --help"))
+            ServiceError(.usage, root.message(for: error), advice: advice(for: arguments)))
         // There, 2 says that an image is corrupt.
         return arguments.first == CheckCommand.configuration.commandName ? .failed : .usage
     }

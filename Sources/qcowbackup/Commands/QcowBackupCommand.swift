@@ -14,4 +14,11 @@ struct QcowBackupCommand: ParsableCommand {
             InfoCommand.self, MapCommand.self, CompareCommand.self, CheckCommand.self,
         ],
         defaultSubcommand: BackupCommand.self)
+
+    /// The command that stands behind options, where it is taken for a file to back up.
+    static func misplacedCommand(in arguments: [String]) -> String? {
+        guard arguments.first?.hasPrefix("-") == true else { return nil }
+        let names = configuration.subcommands.compactMap { $0.configuration.commandName }
+        return arguments.prefix { $0 != "--" }.first(where: names.contains)
+    }
 }

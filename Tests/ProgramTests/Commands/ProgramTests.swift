@@ -172,6 +172,19 @@ import Testing
                 == #"{"advice":"see qcowbackup --help","code":"usage","message":"\#(escaped)","type":"error"}"# + "\n")
     }
 
+    /// Options before a command make it a file to back up.
+    @Test(
+        arguments: [
+            ("-q restore a b", "restore"), ("-q verify b", "verify"), ("-q list", "list"), ("-p -- check b", nil),
+        ] as [(String, String?)])
+    func commandsBehindOptions(line: String, command: String?) async throws {
+        let run = try await Self.run(line.split(separator: " ").map(String.init))
+        #expect(
+            run.errors.contains("options stand behind the command: qcowbackup \(command ?? "") [options]")
+                == (command != nil))
+        if command != nil { #expect(run.status == 2) }
+    }
+
     /// There, 2 would say that the image is corrupt.
     @Test(arguments: [
         ("check ''", "IMAGE is empty"),
