@@ -8,6 +8,10 @@ let hasISAL = FileManager.default.fileExists(atPath: "/usr/include/isa-l/igzip_l
 let warnings: [SwiftSetting] =
     Context.environment["QCOWBACKUP_WARNINGS"] == "error" ? [.treatAllWarnings(as: .error)] : []
 
+let optimised: [SwiftSetting] = [
+    .unsafeFlags(["-O", "-Xfrontend", "-assert-config", "-Xfrontend", "Debug"], .when(configuration: .debug))
+]
+
 let settings: [SwiftSetting] =
     [
         .enableUpcomingFeature("ExistentialAny"),
@@ -20,11 +24,13 @@ let settings: [SwiftSetting] =
     ] + warnings
 
 func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+    .target(name: name, dependencies: dependencies, swiftSettings: settings + optimised)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+    .testTarget(
+        name: name, dependencies: dependencies,
+        swiftSettings: settings + (name == "InteropTests" ? [] : optimised))
 }
 
 func cLibrary(_ name: String, pkgConfig: String, debian package: String) -> Target {
@@ -59,7 +65,8 @@ let package = Package(
         library("BinaryCoding"),
         library("BlockIO", ["BinaryCoding", "CLinux", collections, system]),
         library("DirtyBitmaps", ["BinaryCoding"]),
-        .target(name: "CXXHash"),
+        .target(
+            name: "CXXHash", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
         library("BackupManifest", ["BinaryCoding", "BlockIO", "CXXHash", "DirtyBitmaps", crypto, system]),
         library(
             "Qcow2Format",
@@ -79,10 +86,10 @@ let package = Package(
 
         .target(
             name: "TestSupport", dependencies: ["BinaryCoding", "BlockIO", system], path: "Tests/TestSupport",
-            swiftSettings: settings),
+            swiftSettings: settings + optimised),
         .target(
             name: "FormatTestSupport", dependencies: ["BlockIO", "DirtyBitmaps", "Qcow2Format", "TestSupport", system],
-            path: "Tests/FormatTestSupport", swiftSettings: settings),
+            path: "Tests/FormatTestSupport", swiftSettings: settings + optimised),
         tests("BinaryCodingTests", ["BinaryCoding", "TestSupport"]),
         tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
         tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),

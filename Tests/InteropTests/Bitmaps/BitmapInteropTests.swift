@@ -20,7 +20,7 @@ struct BitmapInteropTests {
         var description: String { "\(shape.options(dataPath: "data")) size \(size) seed \(seed)" }
     }
 
-    static let cases: [Case] = (0..<(isHeavyRun ? 200 : 30)).map { seed in
+    static let cases: [Case] = (0..<(isHeavyRun ? 200 : 13)).map { seed in
         var random = SeededRandom(seed: UInt64(seed))
         var shape = ImageShape(random: &random)
         shape.compat = "1.1"

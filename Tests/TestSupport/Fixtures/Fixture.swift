@@ -28,8 +28,11 @@ public struct Fixture: Sendable {
 
     /// Every fixture, by name.
     public static func all() throws -> [Fixture] {
-        try all(in: directory)
+        try known.get()
     }
+
+    /// Read once: the arguments of many tests are made of them.
+    private static let known = Result { try all(in: directory) }
 
     static func all(in directory: FilePath) throws -> [Fixture] {
         guard FileManager.default.fileExists(atPath: directory.string) else { return [] }
