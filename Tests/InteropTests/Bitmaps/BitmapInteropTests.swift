@@ -102,6 +102,7 @@ struct BitmapInteropTests {
         try await Peers.expectEqual(image.string, "qcow2", directory.file("before.raw").string, "raw")
 
         // QEMU records in them what it writes.
+        try await Peers.waitUntilUnlocked(image, forWriting: true)
         let touched = try await BitmapPeers.change(image, size: one.size, count: 6, &random)
         try await Peers.expectClean(image, about: "\(one)")
         var expected = before
@@ -114,6 +115,7 @@ struct BitmapInteropTests {
         #expect(try await BitmapState(try await open(image)) == expected)
 
         // And goes on without them.
+        try await Peers.waitUntilUnlocked(image, forWriting: true)
         do {
             let last = try await open(image, forWriting: true)
             try await last.apply(expected.bitmaps.map { .remove(name: $0.name) })

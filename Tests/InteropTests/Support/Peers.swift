@@ -20,8 +20,12 @@ enum Peers {
 
     /// Waits until a lock is gone that this process has given up: a program that another test is about to start shares it
     /// for a moment.
-    static func waitUntilUnlocked(_ image: FilePath) async throws {
-        while try await Program.qemuIMG.run(["info", "-f", "qcow2", image.string]).standardError.contains("lock") {
+    ///
+    /// - Parameter forWriting: whether a lock of readers counts, too. QEMU then opens the image for writing.
+    static func waitUntilUnlocked(_ image: FilePath, forWriting: Bool = false) async throws {
+        let (program, arguments) =
+            forWriting ? (Program.qemuIO, ["-f", "qcow2", "-c", "quit"]) : (.qemuIMG, ["info", "-f", "qcow2"])
+        while try await program.run(arguments + [image.string]).standardError.contains("lock") {
             try await Task.sleep(for: .milliseconds(20))
         }
     }
