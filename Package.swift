@@ -8,9 +8,9 @@ let hasISAL = FileManager.default.fileExists(atPath: "/usr/include/isa-l/igzip_l
 let warnings: [SwiftSetting] =
     Context.environment["QCOWBACKUP_WARNINGS"] == "error" ? [.treatAllWarnings(as: .error)] : []
 
-// Tests go through millions of bytes, and take three times as long where neither they nor the libraries are optimised.
-// Assertions stay. QCOWBACKUP_OPTIMISED=no is for debuggers.
-let isOptimised = Context.environment["QCOWBACKUP_OPTIMISED"] != "no"
+// Tests go through millions of bytes, and take three times as long where neither they nor the libraries are optimised:
+// tools/test asks for it. Assertions stay. Without it, a debug build is one for debuggers.
+let isOptimised = Context.environment["QCOWBACKUP_OPTIMISED"] == "yes"
 let optimised: [SwiftSetting] =
     isOptimised
     ? [.unsafeFlags(["-O", "-Xfrontend", "-assert-config", "-Xfrontend", "Debug"], .when(configuration: .debug))] : []
@@ -32,10 +32,7 @@ func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    // Swift 6.3 crashes when it optimises those that run other programs, which gain nothing by it.
-    .testTarget(
-        name: name, dependencies: dependencies,
-        swiftSettings: settings + (name == "InteropTests" ? [] : optimised))
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
 func cLibrary(_ name: String, pkgConfig: String, debian package: String) -> Target {

@@ -48,6 +48,15 @@ public struct ContentDigests: Sendable {
         return held
     }
 
+    /// The first range from `range` on of which the backup holds something, or else the first of all.
+    ///
+    /// - Returns: `nil` where it holds nothing.
+    public func heldRange(from range: UInt64) -> UInt64? {
+        guard let layer else { return range < geometry.rangeCount ? range : nil }
+        let found = layer.nextDirty(from: geometry.bytes(ofRange: range).lowerBound) ?? layer.nextDirty(from: 0)
+        return found.map { $0 / ContentGeometry.rangeLength }
+    }
+
     /// Bytes that the backup holds.
     public var heldLength: UInt64 { layer?.dirtyLength ?? geometry.virtualSize }
 

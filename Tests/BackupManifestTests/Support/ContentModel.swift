@@ -64,6 +64,15 @@ struct ContentModel {
             #expect(digests.heldUnits(ofRange: UInt64(range)) == held, comment(), sourceLocation: sourceLocation)
             let expected = model.digest(ofRange: range, digests.algorithm)
             #expect(digests[UInt64(range)] == expected, comment(), sourceLocation: sourceLocation)
+            let units = model.held.filter { $0 / 16 == range }
+            let length = units.reduce(0) { $0 + min(65_536, bytes.count - $1 * 65_536) }
+            #expect(
+                digests.heldLength(ofRange: UInt64(range)) == UInt64(length), comment(), sourceLocation: sourceLocation)
+            let holders = Set(model.held.map { $0 / 16 })
+            let next = holders.filter { $0 >= range }.min() ?? holders.min()
+            #expect(
+                digests.heldRange(from: UInt64(range)) == next.map(UInt64.init), comment(),
+                sourceLocation: sourceLocation)
         }
         let count = (0..<rangeCount).count { model.digest(ofRange: $0, digests.algorithm) != nil }
         #expect(digests.dataRangeCount == UInt64(count), comment(), sourceLocation: sourceLocation)
