@@ -53,7 +53,7 @@ public struct InfoOperation: Sendable {
         do throws(BlockError) { disk = try SectorDisk(file) } catch { throw ServiceError(error) }
         var report = ImageReport(
             path: file.name, format: .raw, virtualSize: disk.length, actualSize: file.allocatedLength)
-        report.manifest = await ManifestReport(besides: file, id: nil, virtualSize: disk.length)
+        report.manifest = await ManifestReport(besides: file, nil, virtualSize: disk.length)
         report.hasBlankHead = await Inspection.hasBlankHead(file)
         report.isUnfinished = report.hasBlankHead && Inspection.isPartial(file.name)
         return report
@@ -77,7 +77,7 @@ public struct InfoOperation: Sendable {
             problems.append(.init(error))
         }
         if image.facts.encryption == nil { await checkReadable(file) }
-        let manifest = await ManifestReport(besides: file, id: image.identity?.id, virtualSize: image.virtualSize)
+        let manifest = await ManifestReport(besides: file, image, virtualSize: image.virtualSize)
         return ImageReport(
             path: file.name, format: .qcow2, virtualSize: image.virtualSize, actualSize: file.allocatedLength,
             backingFileName: name, fullBackingFileName: name.map { Self.fullName($0, relativeTo: file.name) },

@@ -52,6 +52,9 @@ struct NodeReader {
     // MARK: What belongs to backups
 
     private func partial(_ entry: FolderEntry) -> Finding {
+        // What verify writes anew at any time is worth no word, and what has gone since got its name.
+        if entry.hasSuffix(VerifyState.suffix + FilePlace.partialSuffix) { return .other }
+        if FileStamp(path: entry.path) == nil { return .other }
         let isRunning = (try? entry.open())?.isWrittenByOther ?? false
         let message =
             isRunning ? "is being written" : "is unfinished: what an interrupted run has left; it can be deleted"
@@ -133,7 +136,7 @@ struct NodeReader {
             node.problems.append(Self.problem(error, entry, file))
         }
         if let image { node.problems += await problems(of: image, file, entry) }
-        let state = manifest.checked(ofImage: image?.identity?.id, virtualSize: node.virtualSize)
+        let state = manifest.checked(ofImage: image?.identity?.id, virtualSize: node.virtualSize, isRaw: format == .raw)
         node.id = image?.identity?.id.description
         node.isBackup = node.id != nil
         var result = describe(node, entry, state)
@@ -142,13 +145,14 @@ struct NodeReader {
         result.node.parentName = image?.references.backingFileName
         if let header = state.header, let companion = companion(of: entry, VerifyState.suffix) {
             result.node.proof = ProofRecord(
-                await VerifyState(path: companion.path), of: header, in: file.stamp)
+                await VerifyState(path: companion.path), of: header, in: StoredFiles(file, image))
         }
         if result.node.proof.badRanges > 0 {
+            let isMore = result.node.proof.badRanges == VerifyState.mostBad ? " or more" : ""
             result.node.problems.append(
                 .init(
                     .badContent,
-                    "is not as it was written: \(result.node.proof.badRanges) MiB or more of it; verify lists where"))
+                    "is not as it was written: \(result.node.proof.badRanges) MiB\(isMore) of it; verify lists where"))
         }
         if result.node.proof.isDamaged {
             result.node.problems.append(.init(.badContent, "its structure is damaged, as verify found: see check"))

@@ -17,18 +17,22 @@ public struct ManifestReport: Sendable, Equatable {
     }
 
     /// - Parameters:
-    ///   - id: which backup the image says it is; `nil` where it says nothing.
+    ///   - file: of the image.
+    ///   - image: what is in it; `nil` for a raw disk.
     ///   - virtualSize: bytes of its disk.
     /// - Returns: `nil` where there is no manifest beside it.
-    init?(besides image: FileDevice, id: BackupID?, virtualSize: UInt64) async {
-        guard let file = try? ManifestFile(besides: image.name), file.exists else { return nil }
+    init?(besides file: FileDevice, _ image: Qcow2File?, virtualSize: UInt64) async {
+        let files = StoredFiles(file, image)
+        let name = file.name
+        guard let file = try? ManifestFile(besides: name), file.exists else { return nil }
         path = file.path
-        state = await ManifestState(file).checked(ofImage: id, virtualSize: virtualSize)
+        state = await ManifestState(file).checked(
+            ofImage: image?.identity?.id, virtualSize: virtualSize, isRaw: image == nil)
         proof = ProofRecord()
         if let header = state.header,
-            let place = try? ManifestPlace.path(besides: image.name, suffix: VerifyState.suffix)
+            let place = try? ManifestPlace.path(besides: name, suffix: VerifyState.suffix)
         {
-            proof = ProofRecord(await VerifyState(path: place), of: header, in: image.stamp)
+            proof = ProofRecord(await VerifyState(path: place), of: header, in: files)
         }
     }
 }

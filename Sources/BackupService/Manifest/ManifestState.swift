@@ -31,12 +31,13 @@ public enum ManifestState: Sendable, Equatable {
     /// - Parameters:
     ///   - id: what the image says of itself; `nil` where it says nothing.
     ///   - virtualSize: bytes of the image's disk; `nil` where that is not known.
-    func checked(ofImage id: BackupID?, virtualSize: UInt64?) -> ManifestState {
+    ///   - isRaw: whether it is as long as its file or device, which may be longer than what was written to it.
+    func checked(ofImage id: BackupID?, virtualSize: UInt64?, isRaw: Bool) -> ManifestState {
         guard let header else { return self }
         if let id, header.id != id.description {
             return .foreign("it is of another backup, made as \(Self.short(header.id))")
         }
-        if let virtualSize, header.virtualSize != virtualSize {
+        if let virtualSize, isRaw ? header.virtualSize > virtualSize : header.virtualSize != virtualSize {
             return .foreign("it is of a disk of \(header.virtualSize) bytes, and this one has \(virtualSize)")
         }
         return self

@@ -32,6 +32,9 @@ struct ChainProof: Sendable {
         // What shows through a file without a manifest may be anything that this one holds.
         let provenCount = chain.proofs.prefix { $0 != nil }.count
         device = provenCount == 0 ? disk.device : VerifyingDevice(disk.device, layers: chain.proofs)
-        extent = provenCount == 0 ? .none : provenCount == chain.proofs.count ? .all : .part
+        // Nor is what lies behind the end of the disk that was written.
+        let isLonger =
+            chain.proofs.first.flatMap { $0 }.map { $0.digests.geometry.virtualSize < disk.device.length } ?? false
+        extent = provenCount == 0 ? .none : provenCount == chain.proofs.count && !isLonger ? .all : .part
     }
 }

@@ -18,6 +18,10 @@ public struct BadRange: Sendable, Equatable {
     /// Why it can't be read; `nil` where it can.
     public let message: String?
 
+    init(range: Range<UInt64>, reason: Reason, message: String? = nil) {
+        (self.range, self.reason, self.message) = (range, reason, message)
+    }
+
     init(range: Range<UInt64>, _ fault: ContentFault) {
         self.range = range
         switch fault {

@@ -5,13 +5,16 @@ import BlockIO
 
 /// The work of proving the ranges of one layer, shared by several workers.
 ///
-/// Workers take pieces in the order of the disk, so that whoever stops early knows how far it came.
+/// First come those that were asked for, wherever they are; then workers take pieces in the order of the disk, so that
+/// whoever stops early knows how far it came.
 final class LayerScan: Sendable {
     private struct State {
+        /// Ranges to look at first; the last one is the next.
+        var first: [UInt64]
         /// First range that no worker has taken.
         var next: UInt64
-        /// What was found, in no order.
-        var bad: [BadRange] = []
+        /// What was found.
+        var bad = BadRanges()
         var checkedRanges: UInt64 = 0
         /// Bytes of what the layer holds there.
         var checkedLength: UInt64 = 0
@@ -32,15 +35,22 @@ final class LayerScan: Sendable {
     private let isOver: @Sendable () -> Bool
     private let state: Locked<State>
 
-    /// - Parameter start: the first range.
+    /// - Parameters:
+    ///   - first: ranges that are looked at before all others.
+    ///   - start: the first range in the order of the disk.
     init(
-        _ proof: LayerProof, from start: UInt64, share: Double = 1, isOver: @escaping @Sendable () -> Bool
+        _ proof: LayerProof, first: [UInt64] = [], from start: UInt64, share: Double = 1,
+        isOver: @escaping @Sendable () -> Bool
     ) {
         self.proof = proof
         rangeCount = proof.digests.geometry.rangeCount
         self.share = share
         self.isOver = isOver
-        state = Locked(State(next: min(start, rangeCount)))
+        state = Locked(State(first: Self.inRange(first, rangeCount), next: min(start, rangeCount)))
+    }
+
+    private static func inRange(_ ranges: [UInt64], _ count: UInt64) -> [UInt64] {
+        ranges.reversed().filter { $0 < count }
     }
 
     /// The first range that was not looked at; the number of ranges where that is none.
@@ -49,33 +59,46 @@ final class LayerScan: Sendable {
     /// Bytes of what the layer holds in the ranges that were checked.
     var checkedLength: UInt64 { state.withLock { $0.checkedLength } }
     /// In the order of the disk.
-    var bad: [BadRange] { state.withLock { $0.bad.sorted { $0.range.lowerBound < $1.range.lowerBound } } }
+    var bad: [BadRange] { state.withLock { $0.bad.list } }
+    /// Ranges that were to be looked at first, and for which there was no time.
+    var unseen: [UInt64] { state.withLock { $0.first } }
+
+    /// Adds ranges that are looked at before all others, again where they were before. While nobody works.
+    func addFirst(_ ranges: [UInt64]) {
+        state.withLock { $0.first += Self.inRange(ranges, rangeCount) }
+    }
 
     /// Proves pieces until there are none, or no time.
     ///
     /// - Parameter afterPiece: called after each.
     func work(afterPiece: () async -> Void = {}) async {
         var buffer = AlignedBuffer(count: Int(ContentGeometry.rangeLength))
-        while let piece = take() {
-            for range in piece where share >= 1 || Double.random(in: 0..<1) < share {
-                guard !state.withLock({ $0.early.contains(range) }) else { continue }
+        while true {
+            if let range = takeFirst() {
                 await check(range, &buffer)
+            } else if let piece = takePiece() {
+                for range in piece where share >= 1 || Double.random(in: 0..<1) < share {
+                    guard !state.withLock({ $0.early.contains(range) }) else { continue }
+                    await check(range, &buffer)
+                }
+                state.withLock { _ = $0.underWay.remove(piece.lowerBound) }
+            } else {
+                return
             }
-            state.withLock { _ = $0.underWay.remove(piece.lowerBound) }
             await afterPiece()
         }
     }
 
-    /// Proves some ranges, wherever they are, before all others.
-    func check(_ ranges: [UInt64]) async {
-        var buffer = AlignedBuffer(count: Int(ContentGeometry.rangeLength))
-        for range in ranges where range < rangeCount {
-            guard state.withLock({ $0.early.insert(range).inserted }) else { continue }
-            await check(range, &buffer)
+    private func takeFirst() -> UInt64? {
+        guard !isOver() else { return nil }
+        return state.withLock { state in
+            guard let range = state.first.popLast() else { return nil }
+            state.early.insert(range)
+            return range
         }
     }
 
-    private func take() -> Range<UInt64>? {
+    private func takePiece() -> Range<UInt64>? {
         guard !isOver() else { return nil }
         return state.withLock { state in
             guard state.next < rangeCount else { return nil }
@@ -93,7 +116,7 @@ final class LayerScan: Sendable {
             state.checkedRanges += 1
             state.checkedLength += length
             guard let fault else { return }
-            state.bad.append(BadRange(range: proof.digests.geometry.bytes(ofRange: range), fault))
+            state.bad.insert(BadRange(range: proof.digests.geometry.bytes(ofRange: range), fault))
         }
     }
 }

@@ -14,6 +14,8 @@ struct LayerVerification {
     let warn: @Sendable (String) -> Void
     /// Whether there is no time for more.
     let isOver: @Sendable () -> Bool
+    /// Called where something of the content was looked at.
+    let looked: @Sendable () -> Void
 
     func checkStructure(_ verified: inout VerifiedLayer) async {
         guard layer.format == .qcow2 else { return }
@@ -37,24 +39,38 @@ struct LayerVerification {
     func prove(
         _ proof: LayerProof, by manifest: ManifestHeader, _ verified: inout VerifiedLayer, starting: (LayerScan) -> Void
     ) async throws(ServiceError) {
-        let stamp = layer.file.stamp
+        let files = StoredFiles(layer)
         let path = try ManifestPlace.path(besides: layer.path, suffix: VerifyState.suffix)
-        var known = VerifyState(of: manifest, in: stamp)
-        if let earlier = await VerifyState(path: path) { known = earlier.applied(to: manifest, in: stamp) }
+        var known: VerifyState?
+        if let files {
+            known =
+                await VerifyState(path: path)?.applied(to: manifest, in: files) ?? VerifyState(of: manifest, in: files)
+        }
         let rangeCount = proof.digests.geometry.rangeCount
         // Nothing has such a place to go on from, and what was damaged must not stand for a proof.
-        if known.nextRange >= rangeCount { known.nextRange = 0 }
+        if let next = known?.nextRange, next >= rangeCount { known?.nextRange = 0 }
         let (isSample, share) = if case .sample(let share) = extent { (true, share) } else { (false, 1.0) }
-        let scan = LayerScan(proof, from: isLimited && !isSample ? known.nextRange : 0, share: share, isOver: isOver)
-        starting(scan)
-        let isDamaged = verified.structureProblems?.isEmpty == false
-        let keeper = ProofKeeper(path: path, known: known, isSample: isSample, isDamaged: isDamaged, warn: warn)
         // What was bad the last time is looked at by every run: else one that doesn't come to it would find nothing wrong.
         // And a sample of a few ranges is none where chance leaves out all of them.
-        let least = isSample && rangeCount > 0 ? proof.digests.heldRange(from: .random(in: 0..<rangeCount)) : nil
-        await scan.check(known.bad + (least.map { [$0] } ?? []))
-        await withTaskGroup { group in
-            for _ in 0..<workers { group.addTask { await scan.work { await keeper.keepNowAndThen(scan) } } }
+        var first = known?.bad ?? []
+        if isSample, rangeCount > 0, let range = proof.digests.heldRange(from: .random(in: 0..<rangeCount)) {
+            first.append(range)
+        }
+        let scan = LayerScan(
+            proof, first: first, from: isLimited && !isSample ? known?.nextRange ?? 0 : 0, share: share, isOver: isOver)
+        starting(scan)
+        let isDamaged = verified.structureProblems?.isEmpty == false
+        let keeper = known.map {
+            ProofKeeper(path: path, known: $0, isSample: isSample, isDamaged: isDamaged, warn: warn)
+        }
+        await work(scan, keeper)
+        if let keeper {
+            // Another run may have found more meanwhile.
+            let more = await keeper.newlyBad(scan)
+            if !more.isEmpty {
+                scan.addFirst(more)
+                await work(scan, keeper)
+            }
         }
         verified.rangeCount = rangeCount
         verified.length = proof.digests.heldLength
@@ -62,6 +78,25 @@ struct LayerVerification {
         verified.checkedLength = scan.checkedLength
         verified.isComplete = !isSample && scan.position == rangeCount
         verified.bad = scan.bad
-        await keeper.keep(scan)
+        verified.unseenBad = scan.unseen.count
+        guard StoredFiles(layer) == files else {
+            // What was read belongs to no file that there is.
+            verified.hasChanged = true
+            return
+        }
+        await keeper?.keep(scan)
+    }
+
+    private func work(_ scan: LayerScan, _ keeper: ProofKeeper?) async {
+        await withTaskGroup { group in
+            for _ in 0..<workers {
+                group.addTask {
+                    await scan.work {
+                        looked()
+                        await keeper?.keepNowAndThen(scan)
+                    }
+                }
+            }
+        }
     }
 }

@@ -41,12 +41,18 @@ final class ProofKeeper: Sendable {
             return true
         }
         // What can't be kept now is told at the end.
-        if isDue, let state = state(of: scan) { try? await state.write(to: path) }
+        if isDue, let state = state(of: scan, unseen: await unseen(by: scan)) { try? await state.write(to: path) }
+    }
+
+    /// Ranges that another run has found bad since this one began, and that this one hasn't.
+    func newlyBad(_ scan: LayerScan) async -> [UInt64] {
+        guard let present = await VerifyState(path: path), present.backup == known.backup else { return [] }
+        return Set(present.bad).subtracting(known.bad).subtracting(Self.indices(of: scan.bad)).sorted()
     }
 
     /// Writes. Once all workers have ended.
     func keep(_ scan: LayerScan) async {
-        guard let state = state(of: scan) else { return }
+        guard let state = state(of: scan, unseen: await unseen(by: scan)) else { return }
         do throws(ServiceError) {
             try await state.write(to: path)
         } catch {
@@ -54,19 +60,37 @@ final class ProofKeeper: Sendable {
         }
     }
 
+    /// Ranges that were bad, as this run or another one knows, and that this one hasn't come to.
+    private func unseen(by scan: LayerScan) async -> [UInt64] {
+        await newlyBad(scan) + scan.unseen
+    }
+
+    /// - Parameter unseen: ranges that were bad and weren't looked at again.
     /// - Returns: `nil` where nothing is known that was not known before.
-    func state(of scan: LayerScan) -> VerifyState? {
-        let (position, bad) = (scan.position, scan.bad)
+    func state(of scan: LayerScan, unseen: [UInt64] = []) -> VerifyState? {
+        let (position, bad) = (scan.position, Set(unseen).union(Self.indices(of: scan.bad)))
         let isComplete = !isSample && position == scan.rangeCount
         guard scan.checkedRanges > 0 || isComplete || isDamaged else { return nil }
         var state = known
         // Looked at as a whole by every run.
         state.isDamaged = isDamaged ? true : nil
-        state.bad = Array(bad.map { $0.range.lowerBound / ContentGeometry.rangeLength }.prefix(VerifyState.mostBad))
+        state.bad = Array(bad.sorted().prefix(VerifyState.mostBad))
         if !isSample {
-            state.nextRange = isComplete ? 0 : position
+            // Who began anew and was stopped has proven no less than was proven before.
+            state.nextRange = isComplete ? 0 : max(known.nextRange, position)
             if isComplete { state.proven = isDamaged || !bad.isEmpty ? nil : state.checked }
         }
         return state
+    }
+
+    /// The first ranges of 1 MiB that are bad.
+    private static func indices(of bad: [BadRange]) -> [UInt64] {
+        var indices: [UInt64] = []
+        for bad in bad where indices.count < VerifyState.mostBad {
+            let first = bad.range.lowerBound / ContentGeometry.rangeLength
+            let last = (bad.range.upperBound - 1) / ContentGeometry.rangeLength
+            indices += first...min(last, first + UInt64(VerifyState.mostBad))
+        }
+        return indices
     }
 }

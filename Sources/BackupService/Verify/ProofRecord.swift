@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupManifest
-import BlockIO
 public import FoundationEssentials
 
 /// What earlier runs of `verify` have found of a backup.
@@ -32,15 +31,16 @@ public struct ProofRecord: Sendable, Equatable {
     /// - Parameters:
     ///   - verified: what is beside the backup.
     ///   - backup: by its manifest.
-    ///   - file: as it is now.
-    init(_ verified: VerifyState?, of backup: ManifestHeader, in file: FileStamp?) {
+    ///   - files: as they are now; `nil` where nothing tells whether they are as they were.
+    init(_ verified: VerifyState?, of backup: ManifestHeader, in files: StoredFiles?) {
         guard let verified, verified.isOf(backup) else { return }
+        let isSame = files.map { $0 == verified.files } ?? false
         // What was bad stays so until it is looked at again, also in a file that was written to or copied.
         badRanges = min(verified.bad.count, VerifyState.mostBad)
-        isDamaged = verified.isDamaged == true
-        guard verified.file == file || badRanges > 0 || isDamaged else { return }
+        isDamaged = isSame && verified.isDamaged == true
+        guard isSame || badRanges > 0 else { return }
         checked = verified.checked
-        proven = verified.file == file ? verified.proven : nil
+        proven = isSame ? verified.proven : nil
         state = badRanges > 0 || isDamaged ? .bad : (proven == nil ? .partly : .proven)
     }
 }

@@ -32,7 +32,7 @@ struct VerifiedChain {
                     verified.manifest = .unusable(error.message)
                     // A raw file has nothing but its length to show that it was cut off.
                     if layer.format == .raw, error.code == .inconsistent {
-                        verified.problems.append("its length is not that of the disk that was written")
+                        verified.problems.append("it was cut off: it is shorter than the disk that was written")
                     }
                 }
             }
@@ -44,20 +44,37 @@ struct VerifiedChain {
         checkLinks(&manifests, disk)
         self.manifests = manifests.map { $0?.header }
         var device: (any BlockDevice)? = disk.device
-        for manifest in manifests {
-            let proof: LayerProof? =
-                if let device, let manifest { LayerProof(device, digests: manifest.digests) } else { nil }
-            proofs.append(proof)
+        for (index, manifest) in manifests.enumerated() {
+            proofs.append(manifest.flatMap { Self.proof(of: disk.layers[index], device, $0.digests) })
             device = device?.backing
         }
+    }
+
+    private static func proof(
+        of layer: OpenedDisk.Layer, _ device: (any BlockDevice)?, _ digests: ContentDigests
+    ) -> LayerProof? {
+        guard let device else { return nil }
+        let length = digests.geometry.virtualSize
+        // What lies behind the end of the backup belongs to somebody else. Only a raw file can be longer.
+        return LayerProof(
+            device.length == length ? device : LimitedDevice(layer.file, length: length), digests: digests)
     }
 
     /// Refuses the manifest of another backup.
     private static func manifest(
         in file: ManifestFile, of index: Int, in disk: OpenedDisk
     ) async throws(ServiceError) -> Manifest {
-        let manifest = try await file.manifest(virtualSize: disk.lengths[index])
-        if let id = disk.layers[index].identity?.id.description, manifest.header.id != id {
+        let layer = disk.layers[index]
+        let isRaw = layer.format == .raw
+        let manifest = try await file.manifest(virtualSize: isRaw ? nil : disk.lengths[index])
+        // A block device is as long as it is, whatever the disk that was copied to it.
+        guard disk.lengths[index] >= manifest.header.virtualSize else {
+            throw ServiceError(
+                .inconsistent,
+                "\(file.path) is of a disk of \(manifest.header.virtualSize) bytes, and \(layer.path) has "
+                    + "\(disk.lengths[index])")
+        }
+        if let id = layer.identity?.id.description, manifest.header.id != id {
             throw ServiceError(
                 .inconsistent,
                 "\(file.path) is the manifest of another backup: of "
@@ -69,8 +86,9 @@ struct VerifiedChain {
 
     /// Finds layers that lie on something else than when they were made.
     private mutating func checkLinks(_ manifests: inout [Manifest?], _ disk: OpenedDisk) {
-        let headers = manifests.map { $0?.header }
-        for index in layers.indices {
+        // From below: a manifest that proves nothing any more says nothing to the layer above either.
+        for index in layers.indices.reversed() {
+            let headers = manifests.map { $0?.header }
             guard let fault = disk.linkFault(of: index, manifests: headers) else { continue }
             let message = fault.message(parent: index + 1 < disk.layers.count ? disk.layers[index + 1].path : "nothing")
             if case .rebased = fault {
@@ -82,10 +100,22 @@ struct VerifiedChain {
         }
     }
 
+    /// What was looked at: a file, by one manifest.
+    struct Subject: Hashable {
+        let file: FileIdentity
+        /// `nil` where nothing proves it.
+        let content: String?
+    }
+
+    /// A layer as what is looked at only once, whatever the chains.
+    func subject(of index: Int) -> Subject {
+        Subject(file: identities[index], content: manifests[index].map { "\($0.id) \($0.content)" })
+    }
+
     /// Number of ranges of the layers that were not looked at yet and can be proven.
-    func unseen(_ seen: some Collection<FileIdentity>) -> [UInt64] {
-        zip(identities, proofs).compactMap { (identity, proof) in
-            seen.contains(identity) ? nil : proof?.digests.geometry.rangeCount
+    func unseen(_ seen: some Collection<Subject>) -> [UInt64] {
+        layers.indices.compactMap { index in
+            seen.contains(subject(of: index)) ? nil : proofs[index]?.digests.geometry.rangeCount
         }
     }
 }
@@ -98,6 +128,6 @@ extension VerifiedLayer {
         (checkedLength, length) = (other.checkedLength, other.length)
         rangeCount = other.rangeCount
         isComplete = other.isComplete
-        bad = other.bad
+        (bad, unseenBad, hasChanged) = (other.bad, other.unseenBad, other.hasChanged)
     }
 }

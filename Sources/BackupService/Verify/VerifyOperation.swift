@@ -19,7 +19,9 @@ public final class VerifyOperation: Sendable {
         var doneRanges: UInt64 = 0
         var totalRanges: UInt64 = 0
         /// What became of the files that were looked at: chains have them in common.
-        var layers: [FileIdentity: VerifiedLayer] = [:]
+        var layers: [VerifiedChain.Subject: VerifiedLayer] = [:]
+        /// Whether any content was looked at.
+        var hasLooked = false
     }
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
@@ -50,12 +52,15 @@ public final class VerifyOperation: Sendable {
         let count = request.workers ?? min(max(2 * WorkerThreads.processorCount, 4), 16)
         let clock = ContinuousClock()
         let deadline = request.duration.map { clock.now + $0 }
-        let isOver = { @Sendable [isStopped] in
-            isStopped.withLock { $0 } || (deadline.map { clock.now >= $0 } ?? false)
+        // However little time there is, each run comes a piece further.
+        let isOver = { @Sendable [isStopped, state] in
+            if isStopped.withLock({ $0 }) { return true }
+            guard let deadline, clock.now >= deadline else { return false }
+            return state.withLock { $0.hasLooked }
         }
         return try await Inspection.run(threads: count) { () async throws(ServiceError) in
             var reports: [Int: VerifyReport] = [:]
-            for index in await order(of: request.backups) {
+            for index in await order(of: request.backups) where reports.isEmpty || !isStopped.withLock({ $0 }) {
                 let backup = request.backups[index]
                 let start = clock.now
                 var report: VerifyReport
@@ -119,14 +124,15 @@ public final class VerifyOperation: Sendable {
             state.totalRanges += chain.unseen(state.layers.keys).reduce(0) { $0 + $1 }
         }
         for index in await order(of: chain.layers.map(\.path)) {
-            let identity = disk.layers[index].file.identity
-            if let known = state.withLock({ $0.layers[identity] }) {
+            let subject = chain.subject(of: index)
+            if let known = state.withLock({ $0.layers[subject] }) {
                 chain.layers[index].adopt(known)
                 continue
             }
             let verification = LayerVerification(
                 layer: disk.layers[index], extent: request.extent, isLimited: request.duration != nil,
-                workers: workers, warn: warn, isOver: isOver)
+                workers: workers, warn: warn, isOver: isOver
+            ) { [state] in state.withLock { $0.hasLooked = true } }
             await verification.checkStructure(&chain.layers[index])
             if let proof = chain.proofs[index], let manifest = chain.manifests[index] {
                 try await verification.prove(proof, by: manifest, &chain.layers[index]) { scan in
@@ -139,7 +145,7 @@ public final class VerifyOperation: Sendable {
                 }
             }
             let layer = chain.layers[index]
-            state.withLock { $0.layers[identity] = layer }
+            state.withLock { $0.layers[subject] = layer }
         }
         report.layers = chain.layers
         if let source {
@@ -157,7 +163,6 @@ public final class VerifyOperation: Sendable {
     private func wasBackup(_ path: String, _ own: ManifestFile, failed error: ServiceError) async -> Bool {
         guard own.exists else { return false }
         switch error.code {
-        case .locked, .permission, .usage: return false
         case .notFound:
             // A backing file that is elsewhere says nothing against the backup; one that was never its own does.
             guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
@@ -165,7 +170,9 @@ public final class VerifyOperation: Sendable {
                 let parent = try? await own.header().parent
             else { return true }
             return image.references.backingFileName != parent.name
-        default: return true
+        // Nothing that this program writes is unsupported.
+        case .corrupt, .inconsistent, .unsupported: return true
+        default: return false
         }
     }
 

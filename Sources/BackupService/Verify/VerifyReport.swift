@@ -4,8 +4,10 @@
 public struct VerifyReport: Sendable {
     /// What the proof comes to, from the best to the worst.
     public enum Verdict: String, Sendable, Comparable {
-        /// All that was asked for is as it was.
+        /// All of it is as it was.
         case proven
+        /// What was looked at is as it was, and that was not all.
+        case sound
         /// Nothing is known to be wrong, but not all of it can be proven.
         case unproven
         /// Nothing is known to be wrong with the backup, and the disk to compare with holds something else.
@@ -16,9 +18,10 @@ public struct VerifyReport: Sendable {
         private var rank: Int {
             switch self {
             case .proven: 0
-            case .unproven: 1
-            case .different: 2
-            case .bad: 3
+            case .sound: 1
+            case .unproven: 2
+            case .different: 3
+            case .bad: 4
             }
         }
 
@@ -54,13 +57,12 @@ public struct VerifyReport: Sendable {
     public var comparison: Comparison?
     public var seconds = 0.0
 
-    /// Whether there was time for all that was asked for.
-    public var isComplete: Bool { layers.allSatisfy(\.isComplete) && comparison?.isComplete != false }
-
     public var verdict: Verdict {
         if !problems.isEmpty { return .bad }
         let verdict = max(layers.map(\.verdict).max() ?? .unproven, failure == nil ? .proven : .unproven)
-        return comparison?.firstDifference == nil ? verdict : max(verdict, .different)
+        guard let comparison else { return verdict }
+        if comparison.firstDifference != nil { return max(verdict, .different) }
+        return comparison.isComplete ? verdict : max(verdict, .sound)
     }
 }
 
@@ -91,6 +93,13 @@ public struct VerifiedLayer: Sendable {
     public var isComplete = false
     /// Ranges that are not as they were, in the order of the disk.
     public var bad: [BadRange] = []
+    /// Ranges that were bad when they were last looked at, and for which there was no time.
+    public var unseenBad = 0
+    /// Whether something was written to it while it was looked at.
+    public var hasChanged = false
+
+    /// Bytes of the disk that are not as they were.
+    public var badLength: UInt64 { bad.reduce(0) { $0 + UInt64($1.range.count) } }
 
     init(path: String, manifest: ManifestState) {
         self.path = path
@@ -98,9 +107,11 @@ public struct VerifiedLayer: Sendable {
     }
 
     public var verdict: VerifyReport.Verdict {
-        if !problems.isEmpty || !bad.isEmpty || structureProblems?.isEmpty == false { return .bad }
+        if !problems.isEmpty || !bad.isEmpty || unseenBad > 0 || structureProblems?.isEmpty == false { return .bad }
         switch manifest {
-        case .notUsed, .used: return .proven
+        case .notUsed: return .sound
+        case .used where hasChanged: return .unproven
+        case .used: return isComplete ? .proven : .sound
         case .missing, .unusable: return .unproven
         }
     }

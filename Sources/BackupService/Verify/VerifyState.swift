@@ -10,8 +10,8 @@ struct VerifyState: Sendable, Equatable, Codable {
     var backup: String
     /// Root digest of the content that is proven.
     var content: String
-    /// The file when it was last looked at: of a copy, or of one that was written to since, nothing is proven.
-    var file: FileStamp?
+    /// The files when they were last looked at: of a copy, or of one that was written to since, nothing is proven.
+    var files: StoredFiles
     /// The range to go on with; 0 for the first.
     var nextRange: UInt64 = 0
     /// Ranges that were not as recorded when they were last looked at. Not more than the first thousand.
@@ -33,10 +33,10 @@ struct VerifyState: Sendable, Equatable, Codable {
     private static let maximumLength: UInt64 = 1 << 20
 
     /// Nothing is known yet.
-    init(of backup: ManifestHeader, in file: FileStamp?) {
+    init(of backup: ManifestHeader, in files: StoredFiles) {
         self.backup = backup.id
         content = backup.content
-        self.file = file
+        self.files = files
         checked = Date()
     }
 
@@ -60,11 +60,11 @@ struct VerifyState: Sendable, Equatable, Codable {
     /// What of it holds for a backup as it is now.
     ///
     /// What was bad in another copy, or before something was written to the file, is worth looking at first.
-    func applied(to backup: ManifestHeader, in file: FileStamp?) -> VerifyState {
-        var result = VerifyState(of: backup, in: file)
+    func applied(to backup: ManifestHeader, in files: StoredFiles) -> VerifyState {
+        var result = VerifyState(of: backup, in: files)
         guard isOf(backup) else { return result }
         result.bad = bad
-        guard file == self.file else { return result }
+        guard files == self.files else { return result }
         result.nextRange = nextRange
         result.proven = proven
         return result
@@ -82,6 +82,9 @@ struct VerifyState: Sendable, Equatable, Codable {
             preconditionFailure("text and numbers can be encoded: \(error)")
         }
         let replaced = try? FileDevice(path: path, access: .readOnly, lock: nil)
+        if let replaced, !(await Self.isState(replaced)) {
+            throw ServiceError(.exists, "\(path) is in the way, and not what this program writes there")
+        }
         let file = try await FilePlace(path: path, replaced: replaced).create(copyRange: .never)
         do throws(BlockError) {
             try await file.device.resize(to: UInt64(bytes.count))
@@ -93,8 +96,14 @@ struct VerifyState: Sendable, Equatable, Codable {
         try file.place.publish()
     }
 
+    /// Whether a file may be one of these, though perhaps a damaged one.
+    private static func isState(_ file: FileDevice) async -> Bool {
+        let start = try? await file.contents(at: 0, count: Int(min(file.length, 1)))
+        return start.map { $0.isEmpty || $0 == [0] || $0 == [UInt8(ascii: "{")] } ?? false
+    }
+
     enum CodingKeys: String, CodingKey {
-        case backup, content, file, bad, checked, proven
+        case backup, content, files, bad, checked, proven
         case nextRange = "next-range"
         case isDamaged = "damaged"
     }

@@ -2,7 +2,8 @@
 
 import Glibc
 
-/// Which file it is, how long, and when it was last written: another one after each write and for each copy.
+/// Which file it is, how long, and when it was last changed: another one after each write and for each copy, also for one
+/// that was given the times of its original.
 ///
 /// Storage that loses bits by itself leaves it as it was.
 public struct FileStamp: Sendable, Hashable, Codable {
@@ -10,17 +11,35 @@ public struct FileStamp: Sendable, Hashable, Codable {
     public let inode: UInt64
     /// In bytes.
     public let length: UInt64
-    /// Nanoseconds since 1970, as far as the file system tells them apart.
+    /// When its content was last written: nanoseconds since 1970, as far as the file system tells them apart.
     public let modified: Int64
+    /// When anything of it was last changed, its times included. Nobody can set that.
+    public let changed: Int64
+
+    /// `nil` for what is no regular file: the times of a block device are its name's in the file system.
+    public init?(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    fileprivate init?(_ status: stat) {
+        guard FileKind(mode: status.st_mode) == .regular else { return nil }
+        inode = UInt64(status.st_ino)
+        length = UInt64(clamping: status.st_size)
+        modified = Self.nanoseconds(status.st_mtim)
+        changed = Self.nanoseconds(status.st_ctim)
+    }
+
+    private static func nanoseconds(_ time: timespec) -> Int64 {
+        Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+    }
 }
 
 extension FileDevice {
-    /// `nil` for a block device: the time of that is its name's in the file system.
+    /// `nil` for a block device.
     public var stamp: FileStamp? {
         var status = stat()
-        guard kind == .regular, fstat(descriptor.rawValue, &status) == 0 else { return nil }
-        return FileStamp(
-            inode: UInt64(status.st_ino), length: UInt64(clamping: status.st_size),
-            modified: Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec))
+        return fstat(descriptor.rawValue, &status) == 0 ? FileStamp(status) : nil
     }
 }

@@ -26,10 +26,12 @@ extension JSONLine {
             let checkedLength: UInt64
             let heldLength: UInt64
             let complete: Bool
+            /// Whether something was written to it meanwhile.
+            let changed: Bool
             let bad: [Bad]
 
             enum CodingKeys: String, CodingKey {
-                case file, verdict, content, manifest, problems, ranges, complete, bad
+                case file, verdict, content, manifest, problems, ranges, complete, changed, bad
                 case manifestProblem = "manifest-problem"
                 case structureProblems = "structure-problems"
                 case checkedRanges = "checked-ranges"
@@ -97,6 +99,7 @@ extension JSONLine {
             manifestProblem: problem, structureProblems: layer.structureProblems, problems: layer.problems,
             checkedRanges: layer.checkedRanges, ranges: layer.rangeCount,
             checkedLength: layer.checkedLength, heldLength: layer.length, complete: layer.isComplete,
+            changed: layer.hasChanged,
             bad: layer.bad.map { bad in
                 Verification.Bad(
                     start: bad.range.lowerBound, length: UInt64(bad.range.count), reason: bad.reason.rawValue,

@@ -39,7 +39,7 @@ struct ProgramStatus: Equatable {
     /// What a proof comes to.
     init(_ verdict: VerifyReport.Verdict) {
         switch verdict {
-        case .proven: self = .success
+        case .proven, .sound: self = .success
         case .unproven: self = .failed
         case .different: self = .changedSince
         case .bad: self = .notAsRecorded

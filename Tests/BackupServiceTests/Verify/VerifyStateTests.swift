@@ -30,7 +30,7 @@ import Testing
     /// The state of the backup as it is now.
     private func fresh() async throws -> VerifyState {
         let manifest = try await ManifestFile(besides: bench.path("b")).header()
-        return try VerifyState(of: manifest, in: bench.file("b").stamp)
+        return try VerifyState(of: manifest, in: #require(StoredFiles([bench.file("b").stamp])))
     }
 
     private func write(_ change: (inout VerifyState) -> Void) async throws {
@@ -61,16 +61,87 @@ import Testing
         #expect(try await self.state().bad.isEmpty)
     }
 
-    /// No time at all: nothing is looked at, and nothing is forgotten.
+    /// However little time there is, each run comes further.
     @Test func noTime() async throws {
-        let outcome = try await bench.verify("b") { $0.duration = .nanoseconds(1) }
-        #expect(outcome.reports[0].layers[0].checkedRanges == 0)
-        #expect(!outcome.reports[0].layers[0].isComplete)
+        var next: UInt64 = 0
+        var runs = 0
+        while runs < 10 {
+            runs += 1
+            let outcome = try await bench.verify("b") { $0.duration = .nanoseconds(1) }
+            let state = try await state()
+            #expect(outcome.reports[0].layers[0].checkedRanges >= min(16, Self.rangeCount - next))
+            if outcome.verdict == .proven {
+                #expect(state.proven != nil && state.nextRange == 0)
+                break
+            }
+            #expect(outcome.verdict == .sound && state.nextRange > next && state.proven == nil)
+            next = state.nextRange
+        }
+        #expect((1...3).contains(runs))
+    }
+
+    /// Who begins anew and is stopped loses nothing.
+    @Test func stoppedBeforeItCameAsFar() async throws {
+        let manifest = try await ManifestFile(besides: bench.path("b")).manifest()
+        let proof = LayerProof(try SectorDisk(bench.file("b")), digests: manifest.digests)
+        var known = try await fresh()
+        known.nextRange = 39
+        let keeper = ProofKeeper(
+            path: bench.path("b.verified"), known: known, isSample: false, isDamaged: false, warn: { _ in })
+        let pieces = Locked(0)
+        let scan = LayerScan(proof, from: 0) { pieces.withLock { $0 == 1 } }
+        await scan.work { pieces.withLock { $0 += 1 } }
+        #expect(scan.position == 16)
+        #expect(keeper.state(of: scan)?.nextRange == 39)
+    }
+
+    /// What another run finds meanwhile is looked at as well, and not lost.
+    @Test func twoRuns() async throws {
+        try bench.change("b", at: 4 << 20, by: 1)
+        let manifest = try await ManifestFile(besides: bench.path("b")).manifest()
+        let proof = LayerProof(try SectorDisk(bench.file("b")), digests: manifest.digests)
+        let known = try await fresh()
+        let keeper = ProofKeeper(
+            path: bench.path("b.verified"), known: known, isSample: false, isDamaged: false, warn: { _ in })
+        let scan = LayerScan(proof, from: 30) { false }
+        await scan.work()
+        #expect(keeper.state(of: scan)?.proven != nil)
+        try await write { $0.bad = [4] }
+        #expect(await keeper.newlyBad(scan) == [4])
+        await keeper.keep(scan)
+        let kept = try await state()
+        #expect(kept.bad == [4] && kept.proven == nil)
+        scan.addFirst([4])
+        await scan.work()
+        #expect(scan.bad.map(\.range) == [4 << 20..<5 << 20])
+        #expect(await keeper.newlyBad(scan).isEmpty)
+    }
+
+    /// A file that is written to while it is read proves nothing.
+    @Test func changedMeanwhile() async throws {
+        let disk = try await Inspection.run { () async throws(ServiceError) in
+            try await Inspection.open(
+                bench.path("b"), format: .raw, backingFormat: nil, forceShare: false, warn: { _ in })
+        }
+        let manifest = try await ManifestFile(besides: bench.path("b")).manifest()
+        let change = Locked(true)
+        let verification = LayerVerification(
+            layer: disk.layers[0], extent: .everything, isLimited: false, workers: 1, warn: { _ in },
+            isOver: {
+                let isFirst = change.withLock { value in
+                    defer { value = false }
+                    return value
+                }
+                if isFirst {
+                    try? bench.change("b", at: 39 << 20, by: 0)
+                }
+                return false
+            }, looked: {})
+        var layer = VerifiedLayer(path: bench.path("b"), manifest: .used(path: "", content: ""))
+        try await verification.prove(
+            LayerProof(disk.device, digests: manifest.digests), by: manifest.header, &layer, starting: { _ in })
+        #expect(layer.hasChanged && layer.isComplete && layer.verdict == .unproven)
         #expect(!bench.directory.exists("b.verified"))
-        try await write { $0.nextRange = 5 }
-        let before = try bench.directory.read("b.verified")
-        _ = try await bench.verify("b") { $0.duration = .nanoseconds(1) }
-        #expect(try bench.directory.read("b.verified") == before)
     }
 
     /// A run with a limit goes on where the last one stopped, and looks again at what was bad.
@@ -86,12 +157,12 @@ import Testing
         let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
         let layer = outcome.reports[0].layers[0]
         #expect(layer.checkedRanges == 12 && layer.isComplete)
-        #expect(layer.bad.map(\.range.lowerBound) == [4 << 20, 31 << 20])
+        #expect(layer.bad.map(\.range) == [4 << 20..<5 << 20, 31 << 20..<32 << 20])
         let state = try await state()
         #expect(state.nextRange == 0 && state.bad == [4, 31])
         // Now from the start.
         let next = try await bench.verify("b") { $0.duration = .seconds(3600) }
-        #expect(next.reports[0].layers[0].bad.map(\.range.lowerBound) == [4 << 20, 5 << 20, 31 << 20])
+        #expect(next.reports[0].layers[0].bad.map(\.range) == [4 << 20..<6 << 20, 31 << 20..<32 << 20])
         // Without a limit, nothing is taken from earlier runs.
         try await write { $0.nextRange = 35 }
         #expect(try await bench.verify("b").reports[0].layers[0].checkedRanges == Self.rangeCount)
@@ -108,17 +179,25 @@ import Testing
         #expect(outcome.verdict == .proven)
     }
 
-    @Test(arguments: ["", "{}", "null", "[[[[", "{\"content\":7}", String(repeating: "[", count: 100_000)])
+    @Test(arguments: ["", "{}", "{", "\0\0\0", "{\"content\":7}", String(repeating: "{", count: 100_000)])
     func noState(text: String) async throws {
         try bench.directory.write(Array(text.utf8), to: "b.verified")
         #expect(try await bench.verify("b") { $0.duration = .seconds(3600) }.verdict == .proven)
         #expect(try await state().proven != nil)
     }
 
+    /// What somebody else keeps under the name stays.
+    @Test(arguments: ["mine", "null", "[[[["]) func foreignFile(text: String) async throws {
+        try bench.directory.write(Array(text.utf8), to: "b.verified")
+        let outcome = try await bench.verify("b")
+        #expect(outcome.verdict == .proven && outcome.warnings.count == 1)
+        #expect(try bench.directory.read("b.verified") == Array(text.utf8))
+    }
+
     /// The state of other content says nothing.
     @Test func otherContent() async throws {
         let changes: [(inout VerifyState) -> Void] = [
-            { $0.content = "0123" }, { $0.backup = "0123" }, { $0.file = nil },
+            { $0.content = "0123" }, { $0.backup = "0123" }, { $0.files = StoredFiles([])! },
         ]
         for change in changes {
             try await write {
@@ -126,7 +205,7 @@ import Testing
                 change(&$0)
             }
             #expect(
-                try await ManifestReport(besides: bench.file("b"), id: nil, virtualSize: Self.rangeCount << 20)?.proof
+                try await ManifestReport(besides: bench.file("b"), nil, virtualSize: Self.rangeCount << 20)?.proof
                     .state == .never)
             let outcome = try await bench.verify("b") { $0.duration = .seconds(3600) }
             #expect(outcome.reports[0].layers[0].checkedRanges == Self.rangeCount)
@@ -141,10 +220,10 @@ import Testing
             try bench.copy(name, to: "copy" + name.dropFirst())
         }
         let copied = try #require(
-            try await ManifestReport(besides: bench.file("copy"), id: nil, virtualSize: Self.rangeCount << 20))
+            try await ManifestReport(besides: bench.file("copy"), nil, virtualSize: Self.rangeCount << 20))
         #expect(copied.proof.state == .bad && copied.proof.proven == nil)
         let outcome = try await bench.verify("copy") { $0.extent = .sample(0.000_000_001) }
-        #expect(outcome.verdict == .proven && (1...2).contains(outcome.reports[0].layers[0].checkedRanges))
+        #expect(outcome.verdict == .sound && (1...2).contains(outcome.reports[0].layers[0].checkedRanges))
         let state = try #require(await VerifyState(path: bench.path("copy.verified")))
         #expect(state.bad.isEmpty && state.proven == nil)
     }
@@ -156,7 +235,7 @@ import Testing
             let operation = VerifyOperation(VerifyRequest(backups: [path])) { _ in }
             operation.stop()
             let reports = try await operation.run()
-            #expect(reports[0].layers[0].checkedRanges == 0 && !reports[0].isComplete)
+            #expect(reports[0].layers[0].checkedRanges == 0 && reports[0].verdict == .sound)
         }
         #expect(!bench.directory.exists("b.verified"))
     }
@@ -205,7 +284,7 @@ import Testing
         for _ in 0..<10 {
             let outcome = try await bench.verify("b") { $0.extent = .sample(0.5) }
             let layer = outcome.reports[0].layers[0]
-            #expect(!layer.isComplete && outcome.verdict == .proven)
+            #expect(!layer.isComplete && outcome.verdict == .sound)
             total += layer.checkedRanges
         }
         // 400 throws of a coin; beyond 20 standard deviations the coin is broken.
@@ -247,7 +326,7 @@ import Testing
         try bench.makeSource(length: 3 * 65_536)
         try await bench.backUp(to: "q")
         let sound = try await bench.verify("q", "b") { $0.extent = .nothing }
-        #expect(sound.reports.map(\.verdict) == [.proven, .proven])
+        #expect(sound.reports.map(\.verdict) == [.sound, .sound])
         #expect(sound.reports[0].layers[0].manifest == .notUsed)
         #expect(sound.reports[0].layers[0].structureProblems == [])
         #expect(sound.reports[1].layers[0].structureProblems == nil)

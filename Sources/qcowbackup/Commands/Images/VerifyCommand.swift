@@ -28,7 +28,8 @@ struct VerifyCommand: ProgramCommand {
                   the same, and the disk must still read as the backup does
 
             EXIT CODES:
-              0      all that was looked at is what was written
+              0      what was looked at is what was written; with --sample,
+                     --max-duration and --structure that is not all
               1      could not be proven: there is no manifest, or something could
                      not be looked at
               2      the command line was wrong
@@ -38,7 +39,8 @@ struct VerifyCommand: ProgramCommand {
               128+N  ended by signal N; the next run with --max-duration goes on there
             """)
 
-    @Argument(help: ArgumentHelp("Backups: of a chain, the last one.", valueName: "BACKUP"), completion: .file())
+    @Argument(
+        help: ArgumentHelp("Backups. Of a chain the last one is enough.", valueName: "BACKUP"), completion: .file())
     var backups: [String]
 
     @Flag(help: "Check the structure alone, as check does, for the whole chain.")
@@ -54,7 +56,9 @@ struct VerifyCommand: ProgramCommand {
     var maximumDuration: String?
 
     @Option(
-        help: ArgumentHelp("A disk that must have the backup's content as well.", valueName: "SOURCE"),
+        help: ArgumentHelp(
+            "A disk that must have the backup's content as well. All of it is compared, and from its start.",
+            valueName: "SOURCE"),
         completion: .file())
     var against: String?
 
@@ -166,7 +170,7 @@ struct VerifyCommand: ProgramCommand {
             let text = isJSON ? JSONLine.verification(reports) + "\n" : VerifyText(reports).description
             // With -q the exit code is the result, unless something is wrong.
             let verdict = reports.map(\.verdict).max() ?? .unproven
-            if !output.quiet || isJSON || verdict != .proven {
+            if !output.quiet || isJSON || verdict > .sound {
                 guard console.writeOutput(text) else { return .failed }
             }
             // What was found stands, whatever ended the run.

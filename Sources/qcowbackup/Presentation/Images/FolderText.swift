@@ -65,6 +65,8 @@ struct FolderText: CustomStringConvertible {
             case .never: return "never"
             case .partly: return "partly"
             case .bad: return "BAD"
+            // What was proven of it holds, and the disk can't be had from it all the same.
+            case .proven where !node.isUsable: return "broken chain"
             case .proven: return node.proof.proven.map { DateText($0).day } ?? "-"
             }
         }

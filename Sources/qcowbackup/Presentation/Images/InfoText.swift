@@ -141,7 +141,7 @@ struct InfoText: CustomStringConvertible {
         }
         if let identity = image.qcow2?.identity {
             lines.append("backup: \(identity.id)")
-            if let parent = identity.parent?.id { lines.append("goes on backup: \(parent)") }
+            if let parent = identity.parent?.id { lines.append("parent backup: \(parent)") }
         }
         if let manifest = image.manifest { lines.append("manifest: \(printable(text(manifest)))") }
         guard let facts = image.qcow2?.facts else { return lines }

@@ -145,7 +145,7 @@ struct MapPictureSVG: CustomStringConvertible {
         "\(ByteSize(range.lowerBound)) to \(ByteSize(range.upperBound))"
     }
 
-    // MARK: Colours: those of Okabe and Ito, which people of all colour visions tell apart
+    // MARK: Colours: by Okabe and Ito, then by Tol, which people of all colour visions tell apart
 
     private static func colour(_ state: MapPicture.State) -> String? {
         switch state {

@@ -18,17 +18,19 @@ struct VerifyText: CustomStringConvertible {
         var lines: [String] = []
         for layer in report.layers { lines += Self.lines(layer) }
         lines += report.problems.map { "  \($0)" }
-        if let failure = report.failure { lines.append("  \(failure.message)") }
+        if let failure = report.failure {
+            lines.append("  \(failure.message)" + (failure.advice.map { " (\($0))" } ?? ""))
+        }
         if let comparison = report.comparison { lines.append(Self.line(comparison)) }
         let verdict =
             switch report.verdict {
-            case .proven where report.layers.contains { $0.manifest == .notUsed }: "its structure is sound"
-            case .proven where report.isComplete: "PROVEN"
-            case .proven: "what was looked at is as it was written"
-            case .unproven where report.failure != nil: "could NOT be looked at"
+            case .proven: "PROVEN"
+            case .sound where report.layers.allSatisfy { $0.manifest == .notUsed }: "its structure is sound"
+            case .sound where report.layers.allSatisfy { $0.checkedRanges == 0 }: "none of its content was looked at"
+            case .sound: "what was looked at is as it was written"
+            case .unproven where report.layers.isEmpty: "could NOT be looked at"
             case .unproven: "NOT PROVEN, though nothing wrong was found"
-            case .different where report.layers.allSatisfy({ $0.verdict == .proven && $0.isComplete }):
-                "PROVEN, but the disk DIFFERS"
+            case .different where report.layers.allSatisfy { $0.verdict == .proven }: "PROVEN, but the disk DIFFERS"
             case .different: "the disk DIFFERS"
             case .bad: "BAD"
             }
@@ -36,11 +38,10 @@ struct VerifyText: CustomStringConvertible {
     }
 
     private static func line(_ comparison: VerifyReport.Comparison) -> String {
-        if let offset = comparison.firstDifference { return "  the disk differs from it at offset \(offset)" }
+        if let offset = comparison.firstDifference { return "  the disk differs from the backup at offset \(offset)" }
         return comparison.isComplete
-            ? "  the disk reads as it does"
-            : "  \(ByteSize(comparison.comparedLength)) of \(ByteSize(comparison.length)) compared: there the disk reads "
-                + "as it does"
+            ? "  the disk reads as the backup does"
+            : "  \(ByteSize(comparison.comparedLength)) of \(ByteSize(comparison.length)) of the disk compared, no difference"
     }
 
     private static func lines(_ layer: VerifiedLayer) -> [String] {
@@ -69,8 +70,10 @@ struct VerifyText: CustomStringConvertible {
             if layer.checkedLength < layer.length { text += " of \(ByteSize(layer.length))" }
             text += " checked"
             if layer.isComplete, layer.checkedRanges < layer.rangeCount { text += ", the rest by earlier runs" }
-            return layer.bad.isEmpty
-                ? "\(text), as written" : "\(text), NOT as written in \(layer.bad.count) of its parts"
+            if layer.hasChanged { return "\(text), but something was written to it meanwhile" }
+            if !layer.bad.isEmpty { return "\(text), NOT as written in \(ByteSize(layer.badLength)) of the disk" }
+            if layer.unseenBad > 0 { return "\(text); \(layer.unseenBad) MiB were bad the last time: no time to look" }
+            return layer.checkedRanges == 0 && layer.length > 0 ? text : "\(text), as written"
         }
     }
 }
