@@ -75,6 +75,39 @@ import Testing
             try await refusal { _ = try await chain.bench.verify("2") { $0.source = "/nothing" } }.code == .notFound)
     }
 
+    /// A device is as long as it is: what lies behind the disk that was copied to it is nobody's business.
+    @Test(arguments: [512, 1 << 16, 3 << 20]) func longerRaw(tail: Int) async throws {
+        let bytes = try bench.makeSource(length: (1 << 20) + 1536)
+        try await bench.backUp(to: "b") { $0.targetFormat = .raw }
+        try bench.directory.write(bytes + [UInt8](repeating: 7, count: tail), to: "b")
+        #expect(try await bench.verify("b").verdict == .proven)
+        let report = await ManifestReport(besides: try bench.file("b"), nil, virtualSize: UInt64(bytes.count + tail))
+        #expect(report?.proof.state == .proven)
+        var request = RestoreRequest(source: bench.path("b"), target: bench.path("r"))
+        (request.copy.sourceFormat, request.targetFormat) = (.raw, .raw)
+        let final = request
+        try await BackupShelf.patiently {
+            let summary = try await BackupOperation(restoring: final) { _ in }.run()
+            #expect(summary.proof == .part)
+        }
+        #expect(haveSameBytes(try bench.directory.read("r"), try bench.directory.read("b")))
+        try bench.change("b", at: 1 << 20, by: 1)
+        #expect(try await bench.verify("b").verdict == .bad)
+    }
+
+    /// Two names of one file, each with a manifest of its own.
+    @Test func hardLinks() async throws {
+        try bench.makeSource("one.raw", length: 1 << 20)
+        try bench.makeSource("other.raw", length: 1 << 20, seed: 2)
+        for name in ["one", "other"] {
+            try await bench.backUp("\(name).raw", to: name) { $0.targetFormat = .raw }
+        }
+        try bench.remove("other")
+        try FileManager.default.linkItem(atPath: bench.path("one"), toPath: bench.path("other"))
+        let reports = try await bench.verify("one", "other").reports
+        #expect(reports.map(\.verdict) == [.proven, .bad])
+    }
+
     /// What was copied on top of something that is no backup.
     @Test func top() async throws {
         try await bench.directory.makeImage("base.qcow2", length: 1 << 20)
