@@ -40,6 +40,11 @@ struct FolderListing {
         entries.sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
     }
 
+    /// Whether a file has gone since, or another one has got its name.
+    var isOutdated: Bool {
+        entries.contains { (try? FileStatus(path: $0.path, followsLink: false))?.identity != $0.identity }
+    }
+
     /// - Returns: `nil` for a name that is no text; it is noted.
     private mutating func name(of entry: UnsafeMutablePointer<dirent>) -> String? {
         // Not through a copy of the structure: an entry may be shorter than that.

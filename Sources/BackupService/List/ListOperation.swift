@@ -16,14 +16,25 @@ public struct ListOperation: Sendable {
 
     /// - Throws: `ServiceError` where the folder can't be read. What can't be read in it is part of the result.
     public func run() async throws(ServiceError) -> BackupFolder {
-        try await Inspection.run { () async throws(ServiceError) in try await list() }
+        try await Inspection.run { () async throws(ServiceError) in
+            var listing = try FolderListing(path: folder)
+            var result = await list(listing)
+            // A backup that got its name meanwhile is no damage.
+            for _ in 0..<Self.retries where listing.isOutdated {
+                listing = try FolderListing(path: folder)
+                result = await list(listing)
+            }
+            for name in listing.illegibleNames {
+                warn("\(folder): a file is passed over whose name is not UTF-8 text: \(name)")
+            }
+            return result
+        }
     }
 
-    private func list() async throws(ServiceError) -> BackupFolder {
-        let listing = try FolderListing(path: folder)
-        for name in listing.illegibleNames {
-            warn("\(folder): a file is passed over whose name is not UTF-8 text: \(name)")
-        }
+    /// How often a folder is listed again that changes meanwhile.
+    private static let retries = 3
+
+    private func list(_ listing: FolderListing) async -> BackupFolder {
         let entries = Dictionary(listing.entries.map { ($0.key, $0) }) { one, _ in one }
         let reader = NodeReader(entries)
         var images: [NodeReader.ReadNode] = []

@@ -75,7 +75,8 @@ struct ParentLinks {
         guard let status else {
             if let moved = moved(index, path) {
                 add(
-                    .parentMoved, "its backing file was \(absolute) and is here now: restore and verify need --chain",
+                    .parentMoved,
+                    "its backing file was \(absolute) and is here now: restore and verify need --chain with this folder",
                     to: index)
                 return .here(moved)
             }

@@ -31,7 +31,7 @@ struct VerifiedChain {
                 } catch {
                     verified.manifest = .unusable(error.message)
                     // A raw file has nothing but its length to show that it was cut off.
-                    if layer.format == .raw, error.code == .inconsistent {
+                    if layer.format == .raw, error.code == .inconsistent, await Self.isOfRaw(file) {
                         verified.problems.append("it was cut off: it is shorter than the disk that was written")
                     }
                 }
@@ -48,6 +48,11 @@ struct VerifiedChain {
             proofs.append(manifest.flatMap { Self.proof(of: disk.layers[index], device, $0.digests) })
             device = device?.backing
         }
+    }
+
+    /// Whether a manifest is that of a raw file, and not of an image that is read as one.
+    private static func isOfRaw(_ file: ManifestFile) async -> Bool {
+        (try? await file.header())?.target.format == ImageFormat.raw.rawValue
     }
 
     private static func proof(

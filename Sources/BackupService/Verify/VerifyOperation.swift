@@ -124,6 +124,7 @@ public final class VerifyOperation: Sendable {
             state.totalRanges += chain.unseen(state.layers.keys).reduce(0) { $0 + $1 }
         }
         for index in await order(of: chain.layers.map(\.path)) {
+            if isStopped.withLock({ $0 }) { break }
             let subject = chain.subject(of: index)
             if let known = state.withLock({ $0.layers[subject] }) {
                 chain.layers[index].adopt(known)
@@ -166,10 +167,9 @@ public final class VerifyOperation: Sendable {
         case .notFound:
             // A backing file that is elsewhere says nothing against the backup; one that was never its own does.
             guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
-                let image = try? await Qcow2File(file, forInspection: true),
-                let parent = try? await own.header().parent
+                let image = try? await Qcow2File(file, forInspection: true), let header = try? await own.header()
             else { return true }
-            return image.references.backingFileName != parent.name
+            return image.references.backingFileName != header.parent?.name
         // Nothing that this program writes is unsupported.
         case .corrupt, .inconsistent, .unsupported: return true
         default: return false

@@ -139,8 +139,20 @@ import Testing
             try bench.directory.write(Array(bytes.prefix(length)), to: "data")
             #expect(try await bench.verify("b").verdict == .bad, "\(length) bytes")
         }
+        // What is proven holds for both files.
+        try bench.directory.write(bytes, to: "data")
+        #expect(try await bench.verify("b").verdict == .proven)
+        func state() async throws -> ProofRecord.State? {
+            let file = try bench.file("b")
+            let image = try await Qcow2File(file)
+            return await ManifestReport(besides: file, image, virtualSize: image.virtualSize)?.proof.state
+        }
+        #expect(try await state() == .proven)
+        try bench.change("data", at: 7, by: 1)
+        #expect(try await state() == .never)
+        // It may be elsewhere.
         try bench.remove("data")
-        #expect(try await bench.verify("b").verdict == .bad)
+        #expect(try await refusal { _ = try await bench.verify("b") }.code == .notFound)
     }
 
     // MARK: Parents

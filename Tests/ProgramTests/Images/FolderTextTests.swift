@@ -61,7 +61,7 @@ import Testing
                       is in use by another program
                 image.qcow2                 -                 image        100 GiB  1.1 GiB  -
 
-                No backups, or none any more:
+                Other files:
                   x\\n.partial is unfinished
 
                 """)

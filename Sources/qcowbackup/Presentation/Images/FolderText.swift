@@ -37,7 +37,7 @@ struct FolderText: CustomStringConvertible {
         }
         if !folder.strays.isEmpty {
             if !lines.isEmpty { lines.append("") }
-            lines.append("No backups, or none any more:")
+            lines.append("Other files:")
             lines += folder.strays.map { "  \(printable($0.name)) \(printable($0.message))" }
         }
         description = lines.map { $0 + "\n" }.joined()
