@@ -9,6 +9,11 @@ import Testing
 
 /// A run as its user sees it at a terminal, and its answers to signals. Signals go to the supervisor's thread only.
 @Suite(.timeLimit(.minutes(5))) struct SupervisorTests {
+    init() {
+        // A shell's background jobs ignore some, and what the parent ignores a run doesn't answer.
+        for number in SignalInbox.allStopSignals { Glibc.signal(number, SIG_DFL) }
+    }
+
     /// A backup that does what the test says.
     private final class StandIn: Sendable {
         let offset = Locked<UInt64>(0)
