@@ -51,6 +51,10 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
 
     public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
+        // The runtime holds no reference here. Once a thread has the job, that may be the last of the work, and all others
+        // let go of the executor while this call still uses it.
+        let this = Unmanaged.passRetained(self)
+        defer { this.release() }
         pthread_mutex_lock(mutex)
         jobs.append(job)
         // A task that comes back after `stop()` must not wait for ever.

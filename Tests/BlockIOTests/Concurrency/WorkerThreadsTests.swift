@@ -107,6 +107,37 @@ struct WorkerThreadsTests {
             #expect(answer == number)
         }
     }
+
+    /// Threads that end while others still hand them work: nobody touches what has gone.
+    @Test func manyShortLives() async {
+        await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<4 {
+                group.addTask { await Self.shortLives(500) }
+            }
+            for await sum in group { #expect(sum == 500 * 6) }
+        }
+    }
+
+    /// - Returns: the sum of what all work of all threads comes to.
+    private static func shortLives(_ count: Int) async -> Int {
+        var total = 0
+        for round in 0..<count {
+            let workers = WorkerThreads(count: 1 + round % 3)
+            total += await withTaskExecutorPreference(workers) { () async -> Int in
+                await withTaskGroup(of: Int.self) { group in
+                    for value in 0..<4 {
+                        group.addTask {
+                            await Task.yield()
+                            return value
+                        }
+                    }
+                    return await group.reduce(0) { $0 + $1 }
+                }
+            }
+            workers.stop()
+        }
+        return total
+    }
 }
 
 /// Threads that block until all of them are there.
