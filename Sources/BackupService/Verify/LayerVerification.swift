@@ -78,7 +78,7 @@ struct LayerVerification {
         verified.checkedLength = scan.checkedLength
         verified.isComplete = !isSample && scan.position == rangeCount
         verified.bad = scan.bad
-        verified.unseenBad = scan.unseen.count
+        verified.unseenBad = keeper?.unseenBad(by: scan).count ?? 0
         guard StoredFiles(layer) == files else {
             // What was read belongs to no file that there is.
             verified.hasChanged = true

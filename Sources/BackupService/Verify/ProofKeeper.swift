@@ -60,9 +60,14 @@ final class ProofKeeper: Sendable {
         }
     }
 
+    /// Ranges that were bad when this run began, and that it hasn't come to. What else it was to look at first isn't bad.
+    func unseenBad(by scan: LayerScan) -> [UInt64] {
+        scan.unseen.filter(Set(known.bad).contains)
+    }
+
     /// Ranges that were bad, as this run or another one knows, and that this one hasn't come to.
     private func unseen(by scan: LayerScan) async -> [UInt64] {
-        await newlyBad(scan) + scan.unseen
+        await newlyBad(scan) + unseenBad(by: scan)
     }
 
     /// - Parameter unseen: ranges that were bad and weren't looked at again.

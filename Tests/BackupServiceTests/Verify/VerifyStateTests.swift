@@ -228,7 +228,7 @@ import Testing
         #expect(state.bad.isEmpty && state.proven == nil)
     }
 
-    /// A run that is stopped keeps what it has.
+    /// A run that is stopped before it begins leaves all as it was.
     @Test func stopped() async throws {
         let path = bench.path("b")
         try await BackupShelf.patiently {
@@ -238,6 +238,27 @@ import Testing
             #expect(reports[0].layers[0].checkedRanges == 0 && reports[0].verdict == .sound)
         }
         #expect(!bench.directory.exists("b.verified"))
+    }
+
+    /// Where there was no time to look nothing is wrong, but for what was bad before.
+    @Test(arguments: [VerifyRequest.Extent.everything, .sample(0.5)])
+    func noTimeForALayer(extent: VerifyRequest.Extent) async throws {
+        let path = bench.path("b")
+        let disk = try await Inspection.run { () async throws(ServiceError) in
+            try await Inspection.open(path, format: .raw, backingFormat: nil, forceShare: false, warn: { _ in })
+        }
+        let manifest = try await ManifestFile(besides: path).manifest()
+        let verification = LayerVerification(
+            layer: disk.layers[0], extent: extent, isLimited: true, workers: 1, warn: { _ in }, isOver: { true },
+            looked: {})
+        for (known, verdict) in [([], .sound), ([7], .bad)] as [([UInt64], VerifyReport.Verdict)] {
+            try await write { $0.bad = known }
+            var layer = VerifiedLayer(path: path, manifest: .used(path: "", content: ""))
+            try await verification.prove(
+                LayerProof(disk.device, digests: manifest.digests), by: manifest.header, &layer, starting: { _ in })
+            #expect(layer.checkedRanges == 0 && layer.verdict == verdict && layer.unseenBad == known.count)
+            #expect(try await state().bad == known)
+        }
     }
 
     /// While workers are at pieces, a run can be taken up before the first of these.
