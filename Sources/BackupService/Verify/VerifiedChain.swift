@@ -72,8 +72,10 @@ struct VerifiedChain {
         let layer = disk.layers[index]
         let isRaw = layer.format == .raw
         let manifest = try await file.manifest(virtualSize: isRaw ? nil : disk.lengths[index])
-        // A block device is as long as it is, whatever the disk that was copied to it.
-        guard disk.lengths[index] >= manifest.header.virtualSize else {
+        // A block device is as long as it is, whatever the disk that was copied to it. The file itself counts: as a disk it
+        // may end in a part of a sector.
+        let length = manifest.header.virtualSize
+        guard disk.lengths[index] == length || (isRaw && layer.file.length >= length) else {
             throw ServiceError(
                 .inconsistent,
                 "\(file.path) is of a disk of \(manifest.header.virtualSize) bytes, and \(layer.path) has "

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BackupManifest
 import BlockIO
 import Foundation
 import Glibc
@@ -8,6 +7,7 @@ import Qcow2Format
 import TestSupport
 import Testing
 
+@testable import BackupManifest
 @testable import BackupService
 
 /// What becomes of manifests: made with their backups, never left beside another one, and never trusted beyond what they prove.
@@ -237,5 +237,22 @@ import Testing
         #expect(try bench.directory.read("b.manifest") == manifest)
         #expect(try bench.directory.names() == ["b", "b.manifest", "cut.qcow2", "disk.raw"])
         #expect(try await bench.verify("b").verdict == .proven)
+    }
+
+    /// A disk whose length is no whole number of sectors: nobody makes one, but a manifest can say so.
+    @Test(arguments: [999, 1000, 1001, 1024, 5000]) func oddLength(fileLength: Int) async throws {
+        try bench.makeSource(length: 1024)
+        try await bench.backUp(to: "b") { $0.targetFormat = .raw }
+        var header = try await ManifestFile(besides: bench.path("b")).header()
+        header.virtualSize = 1000
+        let bytes = try bench.directory.read("b") + [UInt8](repeating: 0, count: 4096)
+        let recorder = ContentRecorder(virtualSize: 1000, algorithm: .xxh3)
+        let content = Array(bytes[..<1000])
+        recorder.record(at: 0, content.span.bytes)
+        try bench.directory.write(Array(bytes[..<fileLength]), to: "b")
+        let digests = try await recorder.finish(isWhole: true, reading: try SectorDisk(bench.file("b")))
+        header.content = digests.root.description
+        try bench.directory.write(Manifest(header: header, digests: digests).encoded(), to: "b.manifest")
+        #expect(try await bench.verify("b").verdict == (fileLength < 1000 ? .bad : .proven))
     }
 }
