@@ -41,8 +41,9 @@ func cLibrary(_ name: String, pkgConfig: String, debian package: String) -> Targ
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let collections: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
-let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let gnutls = cLibrary("CGnuTLS", pkgConfig: "gnutls", debian: "libgnutls28-dev")
 
 let compressors: [Target] =
     [
@@ -59,16 +60,16 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
     ],
     targets: compressors + [
+        gnutls,
         .target(name: "CLinux"),
         library("BinaryCoding"),
         library("BlockIO", ["BinaryCoding", "CLinux", collections, system]),
         library("DirtyBitmaps", ["BinaryCoding"]),
         .target(name: "CXXHash", cSettings: optimisedC),
-        library("BackupManifest", ["BinaryCoding", "BlockIO", "CXXHash", "DirtyBitmaps", crypto, system]),
+        library("BackupManifest", ["BinaryCoding", "BlockIO", "CGnuTLS", "CXXHash", "DirtyBitmaps", system]),
         library(
             "Qcow2Format",
             ["BinaryCoding", "BlockIO", "DirtyBitmaps", system] + compressors.map { .byName(name: $0.name) }),

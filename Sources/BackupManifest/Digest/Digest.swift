@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import CXXHash
-import Crypto
 
 /// The digest of some bytes. Which algorithm made it is known from elsewhere.
 public struct Digest: Sendable, Hashable {
@@ -16,10 +15,6 @@ public struct Digest: Sendable, Hashable {
     init(_ hash: cxxhash_digest) {
         words = (hash.high, hash.low, 0, 0)
         length = 16
-    }
-
-    init(_ hash: SHA256.Digest) {
-        self = hash.withUnsafeBytes { Digest(bytes: RawSpan(_unsafeBytes: $0)) }
     }
 
     /// - Parameter bytes: at most 32 of them, in the order in which they stand in a file.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import CXXHash
-import Crypto
 
 /// How content is digested.
 public enum DigestAlgorithm: String, Sendable, CaseIterable {
@@ -22,7 +21,7 @@ public enum DigestAlgorithm: String, Sendable, CaseIterable {
     public func digest(of bytes: RawSpan) -> Digest {
         switch self {
         case .xxh3: Digest(bytes.withUnsafeBytes { cxxhash_xxh3_128($0.baseAddress, $0.count) })
-        case .sha256: Digest(bytes.withUnsafeBytes { SHA256.hash(data: $0) })
+        case .sha256: SHA256Stream.digest(of: bytes)
         }
     }
 }

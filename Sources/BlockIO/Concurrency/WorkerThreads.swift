@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import CLinux
 import DequeModule
 import Glibc
 
@@ -75,24 +74,13 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
 
     /// Starts a thread; `mutex` is held.
     private func startThread() {
-        var thread = pthread_t()
-        // The thread holds the executor until it ends.
-        let owner = Unmanaged.passRetained(self)
-        let result = pthread_create(
-            &thread, nil,
-            { owner in
-                let workers = Unmanaged<WorkerThreads>.fromOpaque(owner!).takeRetainedValue()
-                clinux_name_thread("block-io")
-                workers.runJobs()
-                return nil
-            }, owner.toOpaque())
-        guard result == 0 else {
-            owner.release()
-            precondition(running > 0, "no thread could be started: pthread_create returned \(result)")
-            return
+        do {
+            // The thread holds the executor until it ends.
+            try SystemThread.start("block-io") { self.runJobs() }
+            running += 1
+        } catch {
+            precondition(running > 0, "no thread could be started: \(error)")
         }
-        running += 1
-        pthread_detach(thread)
     }
 
     private func runJobs() {

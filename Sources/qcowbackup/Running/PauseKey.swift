@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import Foundation
+import BlockIO
 import Glibc
 
 /// The Enter key at a terminal: asks for a pause, or for its end.
@@ -10,9 +10,11 @@ enum PauseKey {
 
     /// Listens until the process ends or the terminal is gone.
     ///
+    /// Where the system has no thread left, the key does nothing; the signal does the same.
+    ///
     /// - Parameter terminal: a descriptor of it. Lines are taken whole, so that the terminal's mode stays as it is.
     static func listen(on terminal: Int32, for inbox: SignalInbox) {
-        Thread.detachNewThread {
+        try? SystemThread.start("pause-key") {
             var line = [UInt8](repeating: 0, count: 256)
             while true {
                 var request = pollfd(fd: terminal, events: Int16(POLLIN), revents: 0)
