@@ -10,7 +10,7 @@ import Testing
 /// what its mode says, the states follow their table, and nothing waits for ever.
 ///
 /// Each schedule is made by a seed and runs step by step on one thread, so that a seed that fails fails again.
-@Suite struct ScheduleModelTests {
+@Suite(.timeLimit(.minutes(10))) struct ScheduleModelTests {
     static let batches = isHeavyRun ? 80 : 16
     static let schedulesInBatch: UInt64 = 128
 

@@ -8,7 +8,7 @@ struct CopyRequest {
     /// Where the range may grow to over zeroes.
     let growthLimit: UInt64
     var mayOffload: Bool
-    /// Whether the source was given up here: zeroes take its place. It is one cluster then.
+    /// Whether the source was given up here, in all of it: zeroes take its place.
     let isUnreadable: Bool
     /// Whether it was taken on before it was known to be held by the top layer. It is one cluster then.
     var mayBeUnallocated = false

@@ -60,16 +60,25 @@ struct CopyState {
         let isCareful = first < carefulEnd
         let end = first.adding(isCareful ? clusterSize : limit) ?? .max
         guard let range = copyBitmap.nextDirtyArea(from: first, limit: end) else { return nil }
-        cursor = range.upperBound
-        return take(range, growth: isCareful ? 0 : growth)
+        let request = take(range, growth: isCareful ? 0 : growth)
+        cursor = request.range.upperBound
+        return request
     }
 
+    /// - Parameter range: owed clusters. The request has the first of them, up to where those that were given up begin or end.
     private mutating func take(_ range: Range<UInt64>, growth: UInt64) -> CopyRequest {
+        var range = range
+        var isUnreadable = false
+        // The two are never in one request: all of what can't be read is copied as zeroes.
+        if let lost = unreadable?.nextDirtyArea(from: range.lowerBound, limit: range.upperBound) {
+            isUnreadable = lost.lowerBound == range.lowerBound
+            range = range.lowerBound..<(isUnreadable ? lost.upperBound : lost.lowerBound)
+        }
         copyBitmap.reset(range)
         inFlightLength &+= wholeClusters(range)
         return CopyRequest(
             id: inFlight.add(range), range: range, growthLimit: range.lowerBound.adding(growth) ?? .max,
-            mayOffload: mayOffload, isUnreadable: unreadable?.hasDirty(in: range) ?? false)
+            mayOffload: mayOffload, isUnreadable: isUnreadable)
     }
 
     /// Has clusters copied as zeroes, however they read. Only what is owed: a guest may have been luckier.
@@ -87,9 +96,7 @@ struct CopyState {
         if isClosedToGuests { return .done }
         guard let first = copyBitmap.nextDirty(from: range.lowerBound, limit: range.upperBound) else { return .done }
         // What is in flight the scan can't take out, and no more of it must be copied than is held: cluster by cluster.
-        // So is what may be unreadable.
-        let isCareful = isScanning || unreadable != nil
-        let end = min(first.adding(isCareful ? clusterSize : limit) ?? .max, range.upperBound)
+        let end = min(first.adding(isScanning ? clusterSize : limit) ?? .max, range.upperBound)
         guard let area = copyBitmap.nextDirtyArea(from: first, limit: end) else { return .done }
         var request = take(area, growth: 0)
         request.mayBeUnallocated = isScanning

@@ -41,7 +41,7 @@ extension BackupJob {
         }
     }
 
-    private func takePointInTime() async throws(JobError) {
+    func takePointInTime() async throws(JobError) {
         await guest?.beginDrain()
         defer { guest?.endDrain() }
         try begin()
