@@ -1,9 +1,9 @@
 // swift-tools-version: 6.2
-import Foundation
+import Glibc
 import PackageDescription
 
 // ISA-L exists for x86-64 and arm64; elsewhere zlib compresses instead.
-let hasISAL = FileManager.default.fileExists(atPath: "/usr/include/isa-l/igzip_lib.h")
+let hasISAL = access("/usr/include/isa-l/igzip_lib.h", F_OK) == 0
 
 let warnings: [SwiftSetting] =
     Context.environment["QCOWBACKUP_WARNINGS"] == "error" ? [.treatAllWarnings(as: .error)] : []
@@ -40,7 +40,6 @@ func cLibrary(_ name: String, pkgConfig: String, debian package: String) -> Targ
 }
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
-let collections: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let gnutls = cLibrary("CGnuTLS", pkgConfig: "gnutls", debian: "libgnutls28-dev")
@@ -52,6 +51,18 @@ let compressors: [Target] =
         cLibrary("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
     ] + (hasISAL ? [cLibrary("CISAL", pkgConfig: "libisal", debian: "libisal-dev")] : [])
 
+// They are linked with libFuzzer, which has their `main`: tools/fuzz asks for them.
+let fuzzTargets: [Target] =
+    Context.environment["QCOWBACKUP_FUZZ"] == "yes"
+    ? [
+        .executableTarget(
+            name: "fuzz-targets",
+            dependencies: [
+                "BackupManifest", "BinaryCoding", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport",
+            ],
+            path: "tools/fuzz-targets", swiftSettings: settings)
+    ] : []
+
 let package = Package(
     name: "qcowbackup",
     products: [
@@ -59,14 +70,13 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
     ],
-    targets: compressors + [
+    targets: compressors + fuzzTargets + [
         gnutls,
         .target(name: "CLinux"),
         library("BinaryCoding"),
-        library("BlockIO", ["BinaryCoding", "CLinux", collections, system]),
+        library("BlockIO", ["BinaryCoding", "CLinux", system]),
         library("DirtyBitmaps", ["BinaryCoding"]),
         .target(name: "CXXHash", cSettings: optimisedC),
         library("BackupManifest", ["BinaryCoding", "BlockIO", "CGnuTLS", "CXXHash", "DirtyBitmaps", system]),

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import DequeModule
-
 /// A lock that may be held while its holder waits for I/O. Waiters are served in order of arrival.
 ///
 /// Waiting is not ended by cancellation: sections are short compared to the I/O that cancels. The lock is not
@@ -9,7 +7,7 @@ import DequeModule
 public final class AsyncMutex: Sendable {
     private struct State {
         var isHeld = false
-        var waiters = Deque<CheckedContinuation<Void, Never>>()
+        var waiters = FIFOQueue<CheckedContinuation<Void, Never>>()
     }
 
     private let state = Locked(State())

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import DequeModule
-
 /// Memory that any number of requests share, so that together they take no more than so much. Served in order of arrival.
 ///
 /// Whoever holds some must not wait for others who may want some.
@@ -13,7 +11,7 @@ public final class MemoryBudget: Sendable {
 
     private struct State {
         var free: Int
-        var waiters = Deque<Waiter>()
+        var waiters = FIFOQueue<Waiter>()
     }
 
     private let total: Int
@@ -51,7 +49,7 @@ public final class MemoryBudget: Sendable {
             while let first = state.waiters.first, first.bytes <= state.free {
                 state.free -= first.bytes
                 woken.append(first.continuation)
-                state.waiters.removeFirst()
+                _ = state.waiters.popFirst()
             }
             return woken
         }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import DequeModule
 import Glibc
 
 /// The threads on which block I/O runs.
@@ -15,7 +14,7 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
     // `jobs`, `running` and `isStopping` are guarded by `mutex`; the rest is set at init.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let jobAdded: UnsafeMutablePointer<pthread_cond_t>
-    private var jobs = Deque<UnownedJob>()
+    private var jobs = FIFOQueue<UnownedJob>()
     /// Number of threads that still take jobs.
     private var running = 0
     private var isStopping = false

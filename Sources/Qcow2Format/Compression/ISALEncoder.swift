@@ -9,7 +9,7 @@
         /// Other readers keep a window of 4 KiB.
         private static let windowBits: UInt16 = 12
 
-        private let stream: UnsafeMutablePointer<isal_zstream>
+        private let stream: UnsafeMutableRawBufferPointer
         private let levelBuffer: UnsafeMutableRawBufferPointer
 
         /// - Parameter level: 1 to 3.
@@ -22,12 +22,9 @@
                 default: isal_level3_buffer_length
                 }
             levelBuffer = .allocate(byteCount: length, alignment: 64)
-            stream = .allocate(capacity: 1)
-            isal_deflate_init(stream)
-            stream.pointee.level = UInt32(level)
-            stream.pointee.level_buf = levelBuffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
-            stream.pointee.level_buf_size = UInt32(levelBuffer.count)
-            stream.pointee.hist_bits = Self.windowBits
+            stream = .allocate(byteCount: isal_stream_length, alignment: 64)
+            isal_stream_init(
+                stream.baseAddress, UInt32(level), Self.windowBits, levelBuffer.baseAddress, UInt32(levelBuffer.count))
         }
 
         deinit {
@@ -36,17 +33,9 @@
         }
 
         func encode(_ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int? {
-            isal_deflate_reset(stream)
-            // The library's structure lacks `const`; it only reads the input.
-            stream.pointee.next_in = UnsafeMutableRawPointer(mutating: input.baseAddress)?
-                .assumingMemoryBound(to: UInt8.self)
-            stream.pointee.avail_in = UInt32(input.count)
-            stream.pointee.next_out = output.baseAddress?.assumingMemoryBound(to: UInt8.self)
-            stream.pointee.avail_out = UInt32(output.count)
-            stream.pointee.end_of_stream = 1
-            stream.pointee.flush = UInt16(NO_FLUSH)
-            guard isal_deflate(stream) == COMP_OK, stream.pointee.internal_state.state == ZSTATE_END else { return nil }
-            return Int(stream.pointee.total_out)
+            let length = isal_stream_compress(
+                stream.baseAddress, input.baseAddress, UInt32(input.count), output.baseAddress, UInt32(output.count))
+            return length < 0 ? nil : length
         }
     }
 #endif
