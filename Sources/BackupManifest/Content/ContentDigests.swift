@@ -58,7 +58,13 @@ public struct ContentDigests: Sendable {
     }
 
     /// Bytes that the backup holds.
-    public var heldLength: UInt64 { layer?.dirtyLength ?? geometry.virtualSize }
+    public var heldLength: UInt64 {
+        guard let layer else { return geometry.virtualSize }
+        // The bitmap counts whole units, and the last one may be short.
+        let last = geometry.unitCount == 0 ? 0..<0 : geometry.bytes(ofUnit: geometry.unitCount - 1)
+        guard layer.hasDirty(in: last) else { return layer.dirtyLength }
+        return layer.dirtyLength - ContentGeometry.unitLength + (last.upperBound - last.lowerBound)
+    }
 
     /// Bytes of a range that the backup holds.
     public func heldLength(ofRange index: UInt64) -> UInt64 {

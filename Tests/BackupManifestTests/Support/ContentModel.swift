@@ -59,6 +59,8 @@ struct ContentModel {
         #expect((digests.layer == nil) == isWhole, comment(), sourceLocation: sourceLocation)
         #expect(digests.geometry.virtualSize == UInt64(bytes.count), comment(), sourceLocation: sourceLocation)
         #expect(digests.geometry.rangeCount == UInt64(rangeCount), comment(), sourceLocation: sourceLocation)
+        let heldLength = model.held.reduce(0) { $0 + min(65_536, bytes.count - $1 * 65_536) }
+        #expect(digests.heldLength == UInt64(heldLength), comment(), sourceLocation: sourceLocation)
         for range in 0..<rangeCount {
             let held = (0..<16).reduce(UInt16(0)) { model.held.contains(range * 16 + $1) ? $0 | 1 << UInt16($1) : $0 }
             #expect(digests.heldUnits(ofRange: UInt64(range)) == held, comment(), sourceLocation: sourceLocation)
