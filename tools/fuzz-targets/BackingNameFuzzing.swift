@@ -11,7 +11,7 @@ enum BackingNameFuzzing {
             _ = ImagePath.resolve(reference.path, relativeTo: "/folder/image.qcow2")
         } catch {
             // A line for a person: whatever the name holds.
-            precondition(!error.reason.utf8.contains { $0 < 0x20 }, "control characters in a message: \(error.reason)")
+            require(!error.reason.utf8.contains { $0 < 0x20 }, "control characters in a message: \(error.reason)")
         }
     }
 }

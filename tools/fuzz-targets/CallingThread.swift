@@ -24,7 +24,7 @@ final class CallingThread: TaskExecutor {
                 defer { jobs.removeAll(keepingCapacity: true) }
                 return jobs
             }
-            precondition(!waiting.isEmpty, "deadlock: the task is not done, and nothing of it can run")
+            require(!waiting.isEmpty, "deadlock: the task is not done, and nothing of it can run")
             for job in waiting { job.runSynchronously(on: executor.asUnownedTaskExecutor()) }
         }
     }

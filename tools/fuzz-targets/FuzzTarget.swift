@@ -28,3 +28,8 @@ enum FuzzTarget: String {
         }
     }
 }
+
+/// Makes the input one that was found, where a promise is broken. Unlike a precondition's, the message is kept in a release.
+func require(_ isKept: Bool, _ message: @autoclosure () -> String) {
+    if !isKept { fatalError(message()) }
+}

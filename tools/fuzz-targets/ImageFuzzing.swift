@@ -66,9 +66,8 @@ struct ImageFuzzing {
         let scope: RepairScope = input.last.map { $0 % 2 == 0 } ?? true ? .leaks : .all
         guard let outcome = try? await Qcow2Check(device).repair(scope, announce: { _ in }) else { return }
         await expect(before, of: device, after: "the repair of \(scope.rawValue)")
-        if outcome.before.isClean, !outcome.after.isClean {
-            preconditionFailure("the repair of a clean image made it \(outcome.after.problems)")
-        }
+        require(
+            !outcome.before.isClean || outcome.after.isClean, "the repair made a clean image \(outcome.after.problems)")
     }
 
     // MARK: What they share
@@ -85,7 +84,7 @@ struct ImageFuzzing {
                 guard
                     let extent = try? await image.blockStatus(at: offset, length: image.length - offset, in: .chain)
                 else { break }
-                precondition(extent.length > 0 && extent.length <= image.length - offset, "a range outside the disk")
+                require(extent.length > 0 && extent.length <= image.length - offset, "a range outside the disk")
                 offset += extent.length
             }
         }
@@ -107,6 +106,6 @@ struct ImageFuzzing {
 
     private func expect(_ before: [[UInt8]?], of device: MemoryDevice, after change: String) async {
         let loss = ImageDamage.firstLoss(from: before, to: await contents(of: device))
-        precondition(loss == nil, "\(change) changed what is read at \((loss ?? 0) * 4096)")
+        require(loss == nil, "\(change) changed what is read at \((loss ?? 0) * 4096)")
     }
 }

@@ -12,7 +12,9 @@ extension PersistentBitmaps {
 
     /// Refuses bitmaps that lie on top of other structures or each other, or in clusters that count as free: new bitmaps
     /// would be written over them, and clusters given back that others use.
-    func checkClusters() async throws(BlockError) {
+    ///
+    /// - Parameter checksReferences: whether the disk's clusters are looked at too, all of them.
+    func checkClusters(checksReferences: Bool) async throws(BlockError) {
         guard let metadata else { return }
         try await metadata.changes.withLock { () async throws(BlockError) in
             var uses = state.withLock { $0.location }.map { [use($0)] } ?? []
@@ -38,6 +40,7 @@ extension PersistentBitmaps {
                         ))
                 }
             }
+            if checksReferences { try await metadata.checkReferences(apartFrom: uses.map(\.clusters)) }
         }
     }
 

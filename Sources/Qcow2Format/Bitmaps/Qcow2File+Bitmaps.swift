@@ -29,12 +29,12 @@ extension Qcow2File {
         guard layout.version >= 3 else {
             throw failure(.notWritable(reason: "version 2 images can't have bitmaps (qemu-img amend -o compat=1.1)"))
         }
-        // Files of users are not to grow by more than they need.
+        // Files of users are not to grow by more than they need. References are checked once it is known where bitmaps are.
         let (metadata, _) = try await openMetadata(
-            forWriting: true, checksReferences: checksReferences, growthStep: layout.geometry.clusterLength)
+            forWriting: true, checksReferences: false, growthStep: layout.geometry.clusterLength)
         metadata.state.withLock { $0.header.clearUnkeptFeatures(keepsBitmaps: true) }
         let bitmaps = PersistentBitmaps(reader: reader, metadata: metadata, state: state)
-        try await bitmaps.checkClusters()
+        try await bitmaps.checkClusters(checksReferences: checksReferences)
         return bitmaps
     }
 

@@ -7,18 +7,31 @@ import BlockIO
 extension Qcow2Metadata {
     /// A piece of a refcount block, kept while one cluster after the other is looked up in it.
     private struct Refcounts {
+        /// Clusters where nothing of the disk may be, in order and apart from each other.
+        let others: [Range<UInt64>]
         var clusters: Range<UInt64> = 0..<0
         /// `nil` where all are 0.
         var bytes: [UInt8]?
+
+        func isOthers(_ cluster: UInt64) -> Bool {
+            // The last one that begins at the cluster or before.
+            var candidates = others[...]
+            while candidates.count > 1 {
+                let middle = candidates.startIndex + candidates.count / 2
+                candidates = others[middle].lowerBound <= cluster ? candidates[middle...] : candidates[..<middle]
+            }
+            return candidates.first?.contains(cluster) ?? false
+        }
     }
 
     /// Checks that every cluster in use counts as used, and once where its entry says so. Else it would be given to
     /// something else, or changed under whatever else uses it. To be called before the first change, with `changes` held.
     ///
-    /// - Throws: `BlockError.layer` for the first cluster that is counted wrong.
+    /// - Parameter others: clusters that belong to something else than the disk, in order and apart from each other.
+    /// - Throws: `BlockError.layer` for the first cluster that is counted wrong, or lies in `others`.
     /// - Complexity: O(n) in the guest clusters that have L2 tables; reads all of these.
-    func checkReferences() async throws(BlockError) {
-        var known = Refcounts()
+    func checkReferences(apartFrom others: [Range<UInt64>] = []) async throws(BlockError) {
+        var known = Refcounts(others: others)
         let clusterLength = geometry.clusterLength
         for (index, value) in state.withLock({ $0.l1 }).enumerated() {
             let table = L1Entry(rawValue: value)
@@ -49,6 +62,14 @@ extension Qcow2Metadata {
     ) async throws(BlockError) {
         let bits = UInt64(geometry.clusterBits)
         for cluster in offset >> bits...(offset + length - 1) >> bits {
+            guard !known.isOthers(cluster) else {
+                throw failure(
+                    .refcount(
+                        cluster: cluster,
+                        rule:
+                            "can't be right: both the disk and a bitmap lead there (qcowbackup check names the places)")
+                )
+            }
             if !known.clusters.contains(cluster) {
                 known.bytes = try await refcounts(around: cluster)
                 known.clusters = pieceRange(from: cluster / refcountsPerPiece * refcountsPerPiece, to: .max)
