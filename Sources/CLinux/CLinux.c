@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -23,6 +24,22 @@ const int32_t clinux_SEEK_HOLE = SEEK_HOLE;
 int64_t clinux_copy_file_range(int source, int64_t source_offset, int target, int64_t target_offset, size_t length) {
     off64_t from = source_offset, to = target_offset;
     return copy_file_range(source, &from, target, &to, length, 0);
+}
+
+ssize_t clinux_pread_cached(int descriptor, void *memory, size_t length, int64_t offset) {
+    struct iovec buffer = {.iov_base = memory, .iov_len = length};
+    return preadv2(descriptor, &buffer, 1, offset, RWF_NOWAIT);
+}
+
+int clinux_cached_pages(int descriptor, uint64_t offset, uint64_t length, uint64_t *pages) {
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+    uint64_t range[2] = {offset, length};
+    uint64_t counts[5] = {0};
+    int result = (int)syscall(SYS_cachestat, descriptor, range, counts, 0);
+    *pages = counts[0];
+    return result;
 }
 
 int clinux_fallocate(int descriptor, int mode, int64_t offset, int64_t length) {

@@ -96,8 +96,8 @@ public final class CompareOperation: Sendable {
     /// compressed, or in one place or not. The depth in the chain, and the places, don't matter.
     private func firstOtherAllocation(_ one: OpenedDisk, _ two: OpenedDisk) async throws(BlockError) -> UInt64? {
         let range = 0..<one.device.length
-        var first = MapWalker(try await MapLayer.layers(of: one), range: range)
-        var second = MapWalker(try await MapLayer.layers(of: two), range: range)
+        var first = MapWalker(await MapLayer.layers(of: one), range: range)
+        var second = MapWalker(await MapLayer.layers(of: two), range: range)
         var mine = try await first.next()
         var theirs = try await second.next()
         while let left = mine, var right = theirs {

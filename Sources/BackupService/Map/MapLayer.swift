@@ -27,25 +27,15 @@ final class MapLayer {
     }
 
     /// The layers of a disk, the top one first.
-    static func layers(of disk: OpenedDisk) async throws(BlockError) -> [MapLayer] {
+    static func layers(of disk: OpenedDisk) async -> [MapLayer] {
         var layers: [MapLayer] = []
         var device: (any BlockDevice)? = disk.device
         for layer in disk.layers {
             guard let current = device else { break }
-            layers.append(MapLayer(current, looksForHoles: try await isPreallocated(layer)))
+            layers.append(MapLayer(current, looksForHoles: await layer.seemsPreallocated()))
             device = current.backing
         }
         return layers
-    }
-
-    private static func isPreallocated(_ layer: OpenedDisk.Layer) async throws(BlockError) -> Bool {
-        guard let image = layer.image, let allocated = layer.file.allocatedLength else { return false }
-        // Broken refcounts are no reason not to map what can be mapped.
-        do throws(BlockError) {
-            return try await image.seemsPreallocated(allocatedLength: allocated)
-        } catch {
-            return false
-        }
     }
 
     /// What the layer says of the bytes from `position` on, which lies on its disk.

@@ -40,7 +40,7 @@ public struct MapOperation: Sendable {
 
     private func list(_ disk: OpenedDisk, _ emit: ([MapEntry]) -> Bool) async throws(BlockError) {
         let end = request.length.flatMap { request.start.adding($0) } ?? disk.device.length
-        var walker = MapWalker(try await MapLayer.layers(of: disk), range: request.start..<max(end, request.start))
+        var walker = MapWalker(await MapLayer.layers(of: disk), range: request.start..<max(end, request.start))
         var batch: [MapEntry] = []
         do throws(BlockError) {
             while let entry = try await walker.next() {
@@ -80,7 +80,7 @@ public struct MapOperation: Sendable {
     ) async throws(BlockError) -> MapPicture {
         var bits: DirtyBitmap?
         if let bitmap, let image = disk.layers[0].image { bits = try await image.openBitmaps().load(bitmap) }
-        let layers = try await MapLayer.layers(of: disk)
+        let layers = await MapLayer.layers(of: disk)
         let mostBands = max(1, Self.maximumCells / (columns * layers.count))
         if bands > mostBands {
             warn("the picture of \(layers.count) layers has \(mostBands) rows for each, not \(bands)")

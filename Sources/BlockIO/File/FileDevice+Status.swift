@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import SystemPackage
 
 extension FileDevice {
     /// Bytes that the file takes on its disk; `nil` where the system doesn't tell.
@@ -19,19 +20,39 @@ extension FileDevice {
         guard kind == .regular else {
             return data(at: offset, length: length)
         }
+        let run = run(at: offset)
+        let length = min(run.range.upperBound - offset, length)
+        guard run.isHole else { return data(at: offset, length: length) }
+        return BlockExtent(length: length, isAllocated: true, readsAsZero: true)
+    }
+
+    /// The run of data, or of a hole, that holds a byte of the file.
+    ///
+    /// What was said once counts as long as the file is only read. Of a file that is written it is asked anew.
+    private func run(at offset: UInt64) -> HoleMap.Run {
+        guard access == .readOnly else { return askForRun(at: offset) }
+        if let known = state.withLock({ $0.holes.run(at: offset) }) { return known }
+        let run = askForRun(at: offset)
+        state.withLock { $0.holes.remember(run) }
+        return run
+    }
+
+    private func askForRun(at offset: UInt64) -> HoleMap.Run {
         // Holes are a hint about storage: where the file system can't tell, everything is data.
-        let start = lseek(descriptor.rawValue, off_t(offset), clinux_SEEK_DATA)
-        if start < 0 {
-            guard errno == ENXIO else { return data(at: offset, length: length) }
-            return BlockExtent(length: length, isAllocated: true, readsAsZero: true)
+        let everything = HoleMap.Run(range: offset..<max(length, offset + 1), isHole: false)
+        switch calls.seek(descriptor.rawValue, Int64(offset), clinux_SEEK_DATA) {
+        case .failure(.noSuchAddressOrDevice):
+            return HoleMap.Run(range: everything.range, isHole: true)
+        case .failure:
+            return everything
+        case .success(let start) where UInt64(start) > offset:
+            return HoleMap.Run(range: offset..<UInt64(start), isHole: true)
+        case .success:
+            guard case .success(let end) = calls.seek(descriptor.rawValue, Int64(offset), clinux_SEEK_HOLE),
+                UInt64(end) > offset
+            else { return everything }
+            return HoleMap.Run(range: offset..<UInt64(end), isHole: false)
         }
-        if UInt64(start) > offset {
-            return BlockExtent(
-                length: min(UInt64(start) - offset, length), isAllocated: true, readsAsZero: true)
-        }
-        let end = lseek(descriptor.rawValue, off_t(offset), clinux_SEEK_HOLE)
-        guard end > 0, UInt64(end) > offset else { return data(at: offset, length: length) }
-        return data(at: offset, length: min(UInt64(end) - offset, length))
     }
 
     private func data(at offset: UInt64, length: UInt64) -> BlockExtent {

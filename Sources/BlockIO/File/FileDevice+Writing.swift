@@ -31,47 +31,50 @@ extension FileDevice {
 
     /// The part of the buffer that can be written directly, as a range of its bytes.
     private func directPieces(at offset: UInt64, of buffer: RawSpan) -> Range<Int>? {
-        guard let alignment = direct?.alignment, !state.withLock({ $0.hasRefusedDirect }) else { return nil }
-        let address = buffer.withUnsafeBytes { UInt64(UInt(bitPattern: $0.baseAddress)) }
-        guard (address ^ offset).isAligned(to: UInt64(AlignedBuffer.alignment)) else { return nil }
+        guard let alignment = direct?.alignment, !state.withLock({ $0.refusesDirectWrites }),
+            buffer.withUnsafeBytes({ Self.isAligned($0.baseAddress, as: offset) })
+        else { return nil }
         let end = offset + UInt64(buffer.byteCount)
         guard let start = offset.alignedUp(to: alignment), start < end.alignedDown(to: alignment) else { return nil }
         return Int(start - offset)..<Int(end.alignedDown(to: alignment) - offset)
     }
 
+    /// Whether memory and file reach the next page together.
+    static func isAligned(_ address: UnsafeRawPointer?, as offset: UInt64) -> Bool {
+        (UInt64(UInt(bitPattern: address)) ^ offset).isAligned(to: UInt64(AlignedBuffer.alignment))
+    }
+
     private func writeDirect(at offset: UInt64, from buffer: RawSpan) throws(BlockError) {
         do {
-            try Self.writeAll(to: direct!.rawValue, at: offset, from: buffer)
+            try writeAll(to: direct!.rawValue, at: offset, from: buffer)
         } catch {
             // Some file systems open a file for direct I/O and then refuse the writes.
             guard error == .invalidArgument || error == .notSupported else {
                 throw failure("write", error, at: offset, length: UInt64(buffer.byteCount))
             }
-            state.withLock { $0.hasRefusedDirect = true }
+            state.withLock { $0.refusesDirectWrites = true }
             try writeCached(at: offset, from: buffer)
         }
     }
 
     private func writeCached(at offset: UInt64, from buffer: RawSpan) throws(BlockError) {
         do {
-            try Self.writeAll(to: descriptor.rawValue, at: offset, from: buffer)
+            try writeAll(to: descriptor.rawValue, at: offset, from: buffer)
         } catch {
             throw failure("write", error, at: offset, length: UInt64(buffer.byteCount))
         }
     }
 
-    private static func writeAll(to descriptor: Int32, at offset: UInt64, from buffer: RawSpan) throws(Errno) {
+    private func writeAll(to descriptor: Int32, at offset: UInt64, from buffer: RawSpan) throws(Errno) {
         try buffer.withUnsafeBytes { (memory) throws(Errno) in
             var done = 0
             while done < memory.count {
-                let count = pwrite(
-                    descriptor, memory.baseAddress! + done, memory.count - done, off_t(offset + UInt64(done)))
-                if count > 0 {
-                    done += count
-                } else if count == 0 {
-                    throw .noSpace
-                } else if errno != EINTR {
-                    throw .current
+                let rest = UnsafeRawBufferPointer(rebasing: memory[done...])
+                switch calls.write(descriptor, rest, Int64(offset + UInt64(done))) {
+                case .success(0): throw .noSpace
+                case .success(let count): done += count
+                case .failure(.interrupted): continue
+                case .failure(let error): throw error
                 }
             }
         }
@@ -80,22 +83,21 @@ extension FileDevice {
     public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try checkWrite(at: offset, length: length)
         guard length > 0 else { return }
-        var result: Int32
-        repeat {
-            if kind == .blockDevice {
-                result = clinux_block_device_zero_out(descriptor.rawValue, offset, length)
-            } else {
-                result = clinux_fallocate(
-                    descriptor.rawValue, clinux_FALLOC_FL_PUNCH_HOLE | clinux_FALLOC_FL_KEEP_SIZE, Int64(offset),
-                    Int64(length))
+        while case .failure(let error) = zeroOut(at: offset, length: length) {
+            if error == .interrupted { continue }
+            guard error == .notSupported || error == .invalidArgument || error.rawValue == ENOTTY else {
+                throw failure("punch a hole", error, at: offset, length: length)
             }
-        } while result != 0 && errno == EINTR
-        if result == 0 { return }
-        let error = Errno.current
-        guard error == .notSupported || error == .invalidArgument || error.rawValue == ENOTTY else {
-            throw failure("punch a hole", error, at: offset, length: length)
+            return try writeZeroBytes(at: offset, length: length)
         }
-        try writeZeroBytes(at: offset, length: length)
+    }
+
+    private func zeroOut(at offset: UInt64, length: UInt64) -> FileCalls.Count {
+        guard kind == .blockDevice else {
+            return calls.punchHole(descriptor.rawValue, Int64(offset), Int64(length))
+        }
+        let result = clinux_block_device_zero_out(descriptor.rawValue, offset, length)
+        return result == 0 ? .success(0) : .failure(.current)
     }
 
     private func writeZeroBytes(at offset: UInt64, length: UInt64) throws(BlockError) {
@@ -118,15 +120,14 @@ extension FileDevice {
         try file.checkRange(at: source.offset, length: length)
         var done: UInt64 = 0
         while done < length {
-            let count = clinux_copy_file_range(
+            switch calls.copyRange(
                 file.descriptor.rawValue, Int64(source.offset + done), descriptor.rawValue, Int64(offset + done),
                 Int(min(length - done, 1 << 30)))
-            if count > 0 {
-                done += UInt64(count)
-            } else if count == 0 {
-                throw .truncated(device: file.name, offset: source.offset + done)
-            } else if errno != EINTR {
-                throw failure("copy_file_range", at: offset + done, length: length - done)
+            {
+            case .success(0): throw .truncated(device: file.name, offset: source.offset + done)
+            case .success(let count): done += UInt64(count)
+            case .failure(.interrupted): continue
+            case .failure(let error): throw failure("copy_file_range", error, at: offset + done, length: length - done)
             }
         }
     }

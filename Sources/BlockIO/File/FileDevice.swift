@@ -7,9 +7,9 @@ import SystemPackage
 
 /// A regular file or a block device, byte for byte.
 ///
-/// Reads go through the page cache. Writes go straight to the disk where the file system takes direct I/O and the
-/// request's memory and offset are aligned: that is faster, and keeps the target from filling the host's memory. What
-/// isn't aligned goes through the cache; both meet at page borders, where the kernel keeps them coherent.
+/// Where the file system takes direct I/O and the request's memory and offset are aligned, data goes straight to the disk
+/// and comes straight from it, and the host's page cache stays as it is: only what it holds already is read from there.
+/// What isn't aligned goes through the cache; both meet at page borders, where the kernel keeps them coherent.
 public final class FileDevice: StorageDevice {
     public enum Access: Sendable {
         case readOnly
@@ -32,12 +32,17 @@ public final class FileDevice: StorageDevice {
     let direct: DirectDescriptor?
     let access: Access
     let offersCopyRange: Bool
+    let calls: FileCalls
     let state: Locked<State>
 
     struct State {
         var length: UInt64
         /// Whether the kernel has refused a direct write that should have been fine.
-        var hasRefusedDirect = false
+        var refusesDirectWrites = false
+        /// Whether it has refused a direct read, or can't read from the page cache alone.
+        var refusesDirectReads = false
+        /// What the file system said of a file that is only read.
+        var holes = HoleMap()
     }
 
     /// Opens a file or a block device.
@@ -47,9 +52,18 @@ public final class FileDevice: StorageDevice {
     ///   - copyRange: when `copyRange` is offered as a target.
     ///   - permissions: of a file that is made, before the umask.
     /// - Throws: `BlockError.system`; `BlockError.notADisk` for directories, FIFOs and the like; `BlockError.locked`.
-    public init(
+    public convenience init(
         path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays,
         permissions: UInt32 = 0o666
+    ) throws(BlockError) {
+        try self.init(
+            path: path, access: access, lock: mode, copyRange: copyRange, permissions: permissions, calls: FileCalls())
+    }
+
+    /// - Parameter calls: the system calls that the file is read and written with.
+    init(
+        path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays,
+        permissions: UInt32 = 0o666, calls: FileCalls
     ) throws(BlockError) {
         // Opening a FIFO must not wait for a writer, nor a terminal become ours.
         var flags = O_NONBLOCK | O_NOCTTY | (access == .readOnly ? O_RDONLY : O_RDWR)
@@ -102,7 +116,8 @@ public final class FileDevice: StorageDevice {
         var fileSystem: UInt64 = 0
         let isKnown = clinux_filesystem_type(descriptor.rawValue, &fileSystem) == 0
         offersCopyRange = kind == .regular && copyRange.offersCopy(onFileSystem: isKnown ? fileSystem : nil)
-        direct = access == .readOnly ? nil : DirectDescriptor(reopening: descriptor)
+        self.calls = calls
+        direct = DirectDescriptor(reopening: descriptor, isReadOnly: access == .readOnly, calls)
         self.descriptor = descriptor
         state = Locked(State(length: length))
     }
@@ -122,31 +137,12 @@ public final class FileDevice: StorageDevice {
         direct?.alignment ?? 1
     }
 
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
-        let length = buffer.byteCount
-        try checkRange(at: offset, length: UInt64(length))
-        // The device's length fits the signed file offset, and the range lies inside it.
-        try buffer.withUnsafeMutableBytes { (memory) throws(BlockError) in
-            var done = 0
-            while done < length {
-                let position = offset + UInt64(done)
-                let count = pread(
-                    descriptor.rawValue, memory.baseAddress! + done, length - done, off_t(position))
-                if count > 0 {
-                    done += count
-                } else if count == 0 {
-                    throw .truncated(device: name, offset: position)
-                } else if errno != EINTR {
-                    throw failure("read", at: position, length: UInt64(length - done))
-                }
-            }
-        }
-    }
-
     public func flush() async throws(BlockError) {
         guard access != .readOnly else { return }
-        guard fdatasync(descriptor.rawValue) == 0 else {
-            throw .system(SystemCallError(call: "fdatasync", errno: .current, path: name))
+        while case .failure(let error) = calls.sync(descriptor.rawValue) {
+            guard error == .interrupted else {
+                throw .system(SystemCallError(call: "fdatasync", errno: error, path: name))
+            }
         }
     }
 
@@ -155,15 +151,15 @@ public final class FileDevice: StorageDevice {
         guard kind == .regular else {
             throw .unsupported(operation: "a change of its length", device: name)
         }
-        guard let size = off_t(exactly: length) else {
+        guard let size = Int64(exactly: length) else {
             throw .system(SystemCallError(call: "ftruncate", errno: .fileTooLarge, path: name, length: length))
         }
         // Under the lock, so that two threads that grow the file can't shrink it.
         try state.withLock { (state) throws(BlockError) in
-            while ftruncate(descriptor.rawValue, size) != 0 {
-                guard errno == EINTR else {
+            while case .failure(let error) = calls.resize(descriptor.rawValue, size) {
+                guard error == .interrupted else {
                     throw .system(
-                        SystemCallError(call: "ftruncate", errno: .current, path: name, offset: 0, length: length))
+                        SystemCallError(call: "ftruncate", errno: error, path: name, offset: 0, length: length))
                 }
             }
             state.length = length

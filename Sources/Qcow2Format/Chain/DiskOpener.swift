@@ -76,7 +76,7 @@ public struct DiskOpener: Sendable {
                 guard let image = layer.image else { return try SectorDisk(layer.file) }
                 return try await image.open(
                     snapshot: index == 0 ? snapshot : nil, dataFile: layer.dataFile, backing: backing,
-                    cacheLength: cacheLength)
+                    looksForHoles: await layer.seemsPreallocated(), cacheLength: cacheLength)
             }
             lengths.append(device?.length ?? 0)
         }

@@ -11,13 +11,14 @@ extension Qcow2File {
     ///   - dataFile: the external data file, for images that have one.
     ///   - backing: the backing file's disk, for images that have one.
     ///   - forWriting: whether the image is going to be changed.
+    ///   - looksForHoles: whether to ask the file for holes under data clusters: see `seemsPreallocated`.
     ///   - identity: for writing, which backup the image is going to be; `nil` for none.
     ///   - compression: how compressed clusters are written; its type must be the image's.
     ///   - cacheLength: bytes of tables to keep in memory at most; a few pieces are kept in any case.
     public func open(
         snapshot: String? = nil, dataFile: (any StorageDevice)? = nil, backing: (any BlockDevice)? = nil,
-        forWriting: Bool = false, identity: BackupIdentity? = nil, compression: CompressionSettings? = nil,
-        cacheLength: Int = Qcow2Image.defaultCacheLength
+        forWriting: Bool = false, looksForHoles: Bool = false, identity: BackupIdentity? = nil,
+        compression: CompressionSettings? = nil, cacheLength: Int = Qcow2Image.defaultCacheLength
     ) async throws(BlockError) -> Qcow2Image {
         // Data clusters would be looked for in the wrong file.
         guard (dataFile != nil) == layout.hasExternalDataFile else {
@@ -37,7 +38,7 @@ extension Qcow2File {
         }
         return Qcow2Image(
             metadata: metadata, length: length, dataFile: dataFile, backing: backing, isWritable: forWriting,
-            compression: compression, initialFileLength: file.length)
+            looksForHoles: looksForHoles, compression: compression, initialFileLength: file.length)
     }
 
     /// Reads the tables that lead to everything else.

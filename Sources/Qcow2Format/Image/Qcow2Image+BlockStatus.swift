@@ -18,18 +18,21 @@ extension Qcow2Image {
                 length: run.length, isAllocated: true, readsAsZero: true,
                 location: reserved.map { StorageLocation(device: storage, offset: $0.bytes) })
         case .data(let host):
-            return try await stored(run, at: host)
+            return try await stored(run, at: host, in: scope)
         case .compressed:
             return BlockExtent(length: run.length, isAllocated: true, readsAsZero: false, isCompressed: true)
         }
     }
 
-    private func stored(_ run: ClusterRun, at host: HostOffset) async throws(BlockError) -> BlockExtent {
+    private func stored(
+        _ run: ClusterRun, at host: HostOffset, in scope: BlockStatusScope
+    ) async throws(BlockError) -> BlockExtent {
         var extent = BlockExtent(
             length: run.length, isAllocated: true, readsAsZero: false,
             location: StorageLocation(device: storage, offset: host.bytes))
-        // An external data file may have holes; in the image file itself clusters are allocated to be filled.
-        if dataFile != nil, let end = host.bytes.adding(run.length), end <= storage.length {
+        // An external data file may have holes. In the image file itself clusters are allocated to be filled, unless all
+        // were before anything was written; there, whoever asks for the top layer wants to know what it hides.
+        if dataFile != nil || (looksForHoles && scope == .chain), let end = host.bytes.adding(run.length), end <= storage.length {
             let below = try await storage.blockStatus(at: host.bytes, length: run.length, in: .topLayer)
             extent.length = below.length
             extent.readsAsZero = below.readsAsZero

@@ -20,6 +20,8 @@ public final class Qcow2Image: BlockDevice {
     public let length: UInt64
     public let compressionType: CompressionType
     public let isWritable: Bool
+    /// Whether data clusters may lie in holes of the file, where they read as zeroes, and nobody writes them.
+    let looksForHoles: Bool
     /// How compressed clusters are written.
     let compression: CompressionSettings
 
@@ -33,7 +35,7 @@ public final class Qcow2Image: BlockDevice {
 
     init(
         metadata: Qcow2Metadata, length: UInt64, dataFile: (any StorageDevice)?, backing: (any BlockDevice)?,
-        isWritable: Bool, compression: CompressionSettings?, initialFileLength: UInt64
+        isWritable: Bool, looksForHoles: Bool = false, compression: CompressionSettings?, initialFileLength: UInt64
     ) {
         file = metadata.file
         self.metadata = metadata
@@ -41,6 +43,8 @@ public final class Qcow2Image: BlockDevice {
         self.dataFile = dataFile
         self.backing = backing
         self.isWritable = isWritable
+        // What is being written must be read to be known.
+        self.looksForHoles = looksForHoles && !isWritable
         compressionType = metadata.layout.compressionType
         self.compression = compression ?? CompressionSettings(type: metadata.layout.compressionType)
         self.initialFileLength = initialFileLength

@@ -43,3 +43,16 @@ extension Qcow2File {
         return used
     }
 }
+
+extension OpenedDisk.Layer {
+    /// Whether the image's clusters may lie in holes of its file, where they read as zeroes.
+    public func seemsPreallocated() async -> Bool {
+        guard let image, let allocated = file.allocatedLength else { return false }
+        // Broken refcounts are no reason not to read what can be read.
+        do throws(BlockError) {
+            return try await image.seemsPreallocated(allocatedLength: allocated)
+        } catch {
+            return false
+        }
+    }
+}

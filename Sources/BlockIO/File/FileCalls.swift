@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import CLinux
+import Glibc
+import SystemPackage
+
+/// The system calls of `FileDevice`, so that tests can cut them short and let them fail.
+///
+/// Each takes the descriptor first; offsets and lengths are bytes. What moves data gives back how much.
+struct FileCalls: Sendable {
+    typealias Count = Result<Int, Errno>
+
+    var read: @Sendable (Int32, UnsafeMutableRawBufferPointer, Int64) -> Count = { descriptor, memory, offset in
+        count(pread(descriptor, memory.baseAddress, memory.count, off_t(offset)))
+    }
+
+    /// Reads what is in the page cache, from the first byte on; EAGAIN where that one isn't.
+    var readCached: @Sendable (Int32, UnsafeMutableRawBufferPointer, Int64) -> Count = { descriptor, memory, offset in
+        count(clinux_pread_cached(descriptor, memory.baseAddress, memory.count, offset))
+    }
+
+    /// Pages of a range that are in the page cache; `nil` where the kernel can't tell.
+    var cachedPages: @Sendable (Int32, UInt64, UInt64) -> UInt64? = { descriptor, offset, length in
+        var pages: UInt64 = 0
+        return clinux_cached_pages(descriptor, offset, length, &pages) == 0 ? pages : nil
+    }
+
+    var write: @Sendable (Int32, UnsafeRawBufferPointer, Int64) -> Count = { descriptor, memory, offset in
+        count(pwrite(descriptor, memory.baseAddress, memory.count, off_t(offset)))
+    }
+
+    /// Opens a path for direct I/O, with flags for the access.
+    var openDirect: @Sendable (String, Int32) throws(BlockError) -> OwnedDescriptor = {
+        (path, flags) throws(BlockError) in
+        try OwnedDescriptor(opening: path, flags: flags | clinux_O_DIRECT)
+    }
+
+    /// Makes a range of a file a hole; its length stays.
+    var punchHole: @Sendable (Int32, Int64, Int64) -> Count = { descriptor, offset, length in
+        let mode = clinux_FALLOC_FL_PUNCH_HOLE | clinux_FALLOC_FL_KEEP_SIZE
+        return count(Int(clinux_fallocate(descriptor, mode, offset, length)))
+    }
+
+    /// Where data begins (`SEEK_DATA`) or a hole (`SEEK_HOLE`), from an offset on.
+    var seek: @Sendable (Int32, Int64, Int32) -> Count = { descriptor, offset, kind in
+        count(Int(lseek(descriptor, off_t(offset), kind)))
+    }
+
+    /// Copies a range from one file, at an offset, to another one.
+    var copyRange: @Sendable (Int32, Int64, Int32, Int64, Int) -> Count = { source, from, target, to, length in
+        count(Int(clinux_copy_file_range(source, from, target, to, length)))
+    }
+
+    var resize: @Sendable (Int32, Int64) -> Count = { descriptor, length in
+        count(Int(ftruncate(descriptor, off_t(length))))
+    }
+
+    var sync: @Sendable (Int32) -> Count = { descriptor in
+        count(Int(fdatasync(descriptor)))
+    }
+
+    /// What a call's result says; its error is the calling thread's last one.
+    private static func count(_ result: Int) -> Count {
+        result < 0 ? .failure(.current) : .success(result)
+    }
+}
