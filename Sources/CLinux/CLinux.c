@@ -9,8 +9,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -26,11 +26,6 @@ int64_t clinux_copy_file_range(int source, int64_t source_offset, int target, in
     return copy_file_range(source, &from, target, &to, length, 0);
 }
 
-ssize_t clinux_pread_cached(int descriptor, void *memory, size_t length, int64_t offset) {
-    struct iovec buffer = {.iov_base = memory, .iov_len = length};
-    return preadv2(descriptor, &buffer, 1, offset, RWF_NOWAIT);
-}
-
 int clinux_cached_pages(int descriptor, uint64_t offset, uint64_t length, uint64_t *pages) {
 #ifndef SYS_cachestat
 #define SYS_cachestat 451
@@ -39,6 +34,16 @@ int clinux_cached_pages(int descriptor, uint64_t offset, uint64_t length, uint64
     uint64_t counts[5] = {0};
     int result = (int)syscall(SYS_cachestat, descriptor, range, counts, 0);
     *pages = counts[0];
+    return result;
+}
+
+int clinux_resident_pages(int descriptor, uint64_t offset, uint64_t length, uint8_t *pages) {
+    void *mapping = mmap(NULL, length, PROT_NONE, MAP_SHARED, descriptor, (off_t)offset);
+    if (mapping == MAP_FAILED) {
+        return -1;
+    }
+    int result = mincore(mapping, length, pages);
+    munmap(mapping, length);
     return result;
 }
 

@@ -9,7 +9,7 @@ import DirtyBitmaps
 /// A caller takes a range, which clears its bits, and copies it with a buffer of its own; what fails is owed again. Zeroes
 /// that the source knows of are written as zeroes, however long the run; stored ranges are offloaded where the target
 /// can; the rest goes through the buffer, where zeroes are looked for cluster by cluster, and each run of data is one
-/// write. Neither device is flushed.
+/// write. Short ranges are gathered and go through the buffer together. Neither device is flushed.
 final class BlockCopy: Sendable {
     // Set at init.
     let source: any BlockDevice
@@ -120,8 +120,9 @@ final class BlockCopy: Sendable {
     /// - Parameters:
     ///   - limit: longest range in bytes, a multiple of the cluster size.
     ///   - growth: how long it may become, in bytes, where the source says that it is zero.
-    func take(limit: UInt64, growth: UInt64) -> CopyRequest? {
-        state.withLock { $0.take(limit: limit, growth: growth) }
+    ///   - isGathering: whether it is going to be copied with others: `nil` then where it has to be copied alone.
+    func take(limit: UInt64, growth: UInt64, isGathering: Bool = false) -> CopyRequest? {
+        state.withLock { $0.take(limit: limit, growth: growth, isGathering: isGathering) }
     }
 
     /// Lets ranges be taken again after a failure.
@@ -196,7 +197,7 @@ final class BlockCopy: Sendable {
     }
 
     /// Makes a request that ends in zeroes as long as the zeroes go on.
-    private func grow(_ request: inout CopyRequest) async {
+    func grow(_ request: inout CopyRequest) async {
         let start = request.range.upperBound
         let limit = state.withLock { $0.ownedEnd(after: request) }
         guard limit > start else { return }

@@ -10,6 +10,8 @@ struct CopyRequest {
     var mayOffload: Bool
     /// Whether the source was given up here, in all of it: zeroes take its place.
     let isUnreadable: Bool
+    /// Whether it must be copied by itself, and not with others that lie elsewhere.
+    let isAlone: Bool
     /// Whether it was taken on before it was known to be held by the top layer. It is one cluster then.
     var mayBeUnallocated = false
 }

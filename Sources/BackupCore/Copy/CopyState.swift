@@ -51,7 +51,9 @@ struct CopyState {
     }
 
     /// Takes the next owed range, at most `limit` bytes.
-    mutating func take(limit: UInt64, growth: UInt64) -> CopyRequest? {
+    ///
+    /// - Parameter isGathering: whether it is going to be copied with others: `nil` then where it has to be copied alone.
+    mutating func take(limit: UInt64, growth: UInt64, isGathering: Bool = false) -> CopyRequest? {
         guard !isHeld else { return nil }
         guard let first = copyBitmap.nextDirty(from: cursor) else {
             cursor = length
@@ -60,6 +62,7 @@ struct CopyState {
         let isCareful = first < carefulEnd
         let end = first.adding(isCareful ? clusterSize : limit) ?? .max
         guard let range = copyBitmap.nextDirtyArea(from: first, limit: end) else { return nil }
+        if isGathering, isCareful || mayOffload || unreadable != nil { return nil }
         let request = take(range, growth: isCareful ? 0 : growth)
         cursor = request.range.upperBound
         return request
@@ -78,7 +81,8 @@ struct CopyState {
         inFlightLength &+= wholeClusters(range)
         return CopyRequest(
             id: inFlight.add(range), range: range, growthLimit: range.lowerBound.adding(growth) ?? .max,
-            mayOffload: mayOffload, isUnreadable: isUnreadable)
+            mayOffload: mayOffload, isUnreadable: isUnreadable,
+            isAlone: growth == 0 || mayOffload || unreadable != nil)
     }
 
     /// Has clusters copied as zeroes, however they read. Only what is owed: a guest may have been luckier.

@@ -59,13 +59,10 @@ extension BackupJob {
             guard await lifecycle.yieldPoint(charging: bounds.charge, hasWork: { copy.canTake }) else { return }
             // A limit may have been set while this waited.
             if !bounds.isLimited, lifecycle.speed > 0 { continue }
-            guard let request = copy.take(limit: bounds.limit, growth: bounds.growth) else {
-                lifecycle.charge(0, insteadOf: bounds.charge)
-                return
-            }
             do {
-                let moved = try await copy.copy(request, through: &buffer)
-                if bounds.isLimited { lifecycle.charge(moved, insteadOf: bounds.charge) }
+                let moved = try await copy.copyNext(limit: bounds.limit, growth: bounds.growth, through: &buffer)
+                if bounds.isLimited { lifecycle.charge(moved ?? 0, insteadOf: bounds.charge) }
+                if moved == nil { return }
             } catch {
                 lifecycle.charge(0, insteadOf: bounds.charge)
                 failure.withLock { if $0 == nil { $0 = error } }

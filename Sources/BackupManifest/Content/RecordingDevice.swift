@@ -41,6 +41,22 @@ public final class RecordingDevice: BlockDevice {
         recorder.record(at: offset, length: UInt64(buffer.byteCount), digests)
     }
 
+    public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
+        let digests = pieces.map { recorder.digests(at: $0.offset, buffer.extracting($0.slice)) }
+        var written = pieces.count
+        defer {
+            for (piece, digests) in zip(pieces, digests).prefix(written) {
+                recorder.record(at: piece.offset, length: UInt64(piece.slice.count), digests)
+            }
+        }
+        do throws(TransferError) {
+            try await target.write(pieces, from: buffer)
+        } catch {
+            written = error.index
+            throw error
+        }
+    }
+
     public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         let digests = recorder.digests(at: offset, buffer)
         try await target.writeCompressed(at: offset, from: buffer)

@@ -78,9 +78,9 @@ public final class BackupOperation: Sendable {
         return try result.get()
     }
 
-    /// Enough to keep the processors busy while some wait for the disk; more only costs memory.
+    /// Enough to keep the processors and the disk busy; more only costs memory.
     private static var defaultWorkerCount: Int {
-        min(max(2 * WorkerThreads.processorCount, 4), 64)
+        min(max(2 * WorkerThreads.processorCount, 8), 64)
     }
 
     private func backUp(_ workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {

@@ -29,6 +29,11 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// - Throws: `BlockError.outOfRange` where the range does not lie on the disk.
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError)
 
+    /// Fills parts of the buffer with pieces of the disk; what lies together may be read in one go.
+    ///
+    /// - Throws: the first piece that failed; the buffer is undefined then.
+    func read(_ pieces: [TransferPiece], into buffer: inout MutableRawSpan) async throws(TransferError)
+
     /// What is known about the bytes from `offset` on, without reading them.
     ///
     /// The answer covers at least one byte and at most `length` bytes, and holds for all of them.
@@ -38,6 +43,12 @@ public protocol BlockDevice: AnyObject, Sendable {
 
     /// Writes the whole buffer at `offset`.
     func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError)
+
+    /// Writes parts of the buffer to pieces of the disk, which don't overlap; a device that chooses where to store them
+    /// writes them in one go.
+    ///
+    /// - Throws: the first piece that failed; those before it have been written.
+    func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError)
 
     /// Writes the whole buffer, compressed where that makes it smaller. `offset` and, but for the end of the disk, the
     /// length are multiples of the cluster size.
@@ -65,6 +76,30 @@ public protocol StorageDevice: BlockDevice {
 
     /// Changes the length. Bytes that are added read as zeroes.
     func resize(to length: UInt64) async throws(BlockError)
+}
+
+/// Defaults for devices that gain nothing from knowing several pieces at once.
+extension BlockDevice {
+    public func read(_ pieces: [TransferPiece], into buffer: inout MutableRawSpan) async throws(TransferError) {
+        for (index, piece) in pieces.enumerated() {
+            do throws(BlockError) {
+                var part = buffer.slice(piece.slice)
+                try await read(at: piece.offset, into: &part)
+            } catch {
+                throw TransferError(index: index, underlying: error)
+            }
+        }
+    }
+
+    public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
+        for (index, piece) in pieces.enumerated() {
+            do throws(BlockError) {
+                try await write(at: piece.offset, from: buffer.extracting(piece.slice))
+            } catch {
+                throw TransferError(index: index, underlying: error)
+            }
+        }
+    }
 }
 
 /// Defaults for devices that are only read.

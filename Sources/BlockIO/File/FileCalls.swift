@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BinaryCoding
 import CLinux
 import Glibc
 import SystemPackage
@@ -14,15 +15,14 @@ struct FileCalls: Sendable {
         count(pread(descriptor, memory.baseAddress, memory.count, off_t(offset)))
     }
 
-    /// Reads what is in the page cache, from the first byte on; EAGAIN where that one isn't.
-    var readCached: @Sendable (Int32, UnsafeMutableRawBufferPointer, Int64) -> Count = { descriptor, memory, offset in
-        count(clinux_pread_cached(descriptor, memory.baseAddress, memory.count, offset))
-    }
-
-    /// Pages of a range that are in the page cache; `nil` where the kernel can't tell.
+    /// Pages of a range that are in the page cache; `nil` where the kernel can't tell. The offset is that of a page.
     var cachedPages: @Sendable (Int32, UInt64, UInt64) -> UInt64? = { descriptor, offset, length in
-        var pages: UInt64 = 0
-        return clinux_cached_pages(descriptor, offset, length, &pages) == 0 ? pages : nil
+        var count: UInt64 = 0
+        if clinux_cached_pages(descriptor, offset, length, &count) == 0 { return count }
+        // Before Linux 6.5.
+        var pages = [UInt8](repeating: 0, count: Int(length.dividedRoundingUp(by: UInt64(sysconf(Int32(_SC_PAGESIZE))))))
+        guard clinux_resident_pages(descriptor, offset, length, &pages) == 0 else { return nil }
+        return pages.reduce(0) { $0 + UInt64($1 & 1) }
     }
 
     var write: @Sendable (Int32, UnsafeRawBufferPointer, Int64) -> Count = { descriptor, memory, offset in

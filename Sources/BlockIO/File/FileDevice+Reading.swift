@@ -6,22 +6,44 @@ import SystemPackage
 /// Reading without changing what the page cache holds.
 ///
 /// What is in the cache is copied from there. The rest is read straight from the disk: that costs less of the processor,
-/// and doesn't push out what other programs need. Where the file system can't do one or the other, and for what isn't
-/// aligned, reads go through the cache.
+/// and doesn't push out what other programs need. Where the system can't do one or the other, and for what isn't aligned,
+/// reads go through the cache.
 extension FileDevice {
-    /// Bytes to read straight from the disk at least where some of what follows is in the cache, and where nobody knows.
-    private static let shortestStretch = 64 << 10
-    private static let unknownStretch = 512 << 10
-
     public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         try checkRange(at: offset, length: UInt64(buffer.byteCount))
         // The device's length fits the signed file offset, and the range lies inside it.
         try buffer.withUnsafeMutableBytes { (memory) throws(BlockError) in
-            guard let direct, memory.count >= AlignedBuffer.alignment, Self.isAligned(memory.baseAddress, as: offset),
-                !state.withLock({ $0.refusesDirectReads })
-            else { return try readThroughCache(memory, at: offset) }
-            try read(memory, at: offset, direct)
+            var done = 0
+            while done < memory.count {
+                let (length, direct) = nextPiece(of: memory, at: offset, done: done)
+                let piece = UnsafeMutableRawBufferPointer(rebasing: memory[done..<done + length])
+                if let direct {
+                    done += try readDirect(piece, at: offset + UInt64(done), direct)
+                } else {
+                    try readThroughCache(piece, at: offset + UInt64(done))
+                    done += length
+                }
+            }
         }
+    }
+
+    /// How much to read next in one way.
+    ///
+    /// - Returns: bytes, at least one; and what to read them through, `nil` for the page cache.
+    private func nextPiece(
+        of memory: UnsafeMutableRawBufferPointer, at offset: UInt64, done: Int
+    ) -> (length: Int, direct: DirectDescriptor?) {
+        let rest = memory.count - done
+        guard let direct, Self.isAligned(memory.baseAddress, as: offset) else { return (rest, nil) }
+        let position = offset + UInt64(done)
+        let whole = UInt64(rest).alignedDown(to: direct.alignment)
+        // Before the first page, and behind the last one.
+        let start = position.alignedUp(to: direct.alignment) ?? .max
+        guard start == position else { return (Int(min(start - position, UInt64(rest))), nil) }
+        guard whole > 0, !state.withLock({ $0.refusesDirectReads }) else { return (rest, nil) }
+        guard let (end, isCached) = cacheStatus(at: position) else { return (rest, nil) }
+        let length = min(end - position, whole)
+        return (Int(length), isCached ? nil : direct)
     }
 
     private func readThroughCache(_ memory: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(BlockError) {
@@ -38,72 +60,58 @@ extension FileDevice {
         }
     }
 
-    private func read(
-        _ memory: UnsafeMutableRawBufferPointer, at offset: UInt64, _ direct: DirectDescriptor
-    ) throws(BlockError) {
-        var done = 0
-        while done < memory.count {
-            let rest = UnsafeMutableRawBufferPointer(rebasing: memory[done...])
-            let position = offset + UInt64(done)
-            switch calls.readCached(descriptor.rawValue, rest, Int64(position)) {
-            case .success(0): throw .truncated(device: name, offset: position)
-            case .success(let count): done += count
-            case .failure(.interrupted): continue
-            case .failure(.resourceTemporarilyUnavailable):
-                done += try readUncached(rest, at: position, direct)
-            case .failure:
-                // The file system can't tell what is in the cache, or the disk can't be read: that tells.
-                state.withLock { $0.refusesDirectReads = true }
-                return try readThroughCache(rest, at: position)
-            }
-        }
-    }
-
-    /// Reads from a byte on that is not in the cache.
-    ///
-    /// - Returns: how many bytes, at least one.
-    private func readUncached(
+    /// - Returns: how many bytes it read, at least one.
+    private func readDirect(
         _ memory: UnsafeMutableRawBufferPointer, at offset: UInt64, _ direct: DirectDescriptor
     ) throws(BlockError) -> Int {
-        let alignment = direct.alignment
-        let start = offset.alignedUp(to: alignment) ?? .max
-        let whole = UInt64(memory.count).alignedDown(to: alignment)
-        guard start == offset, whole > 0 else {
-            // Up to the next border, or what is left behind the last one.
-            let count = start == offset ? memory.count : Int(min(start - offset, UInt64(memory.count)))
-            try readThroughCache(UnsafeMutableRawBufferPointer(rebasing: memory[..<count]), at: offset)
-            return count
-        }
-        let count = uncachedLength(at: offset, atMost: Int(whole))
-        let piece = UnsafeMutableRawBufferPointer(rebasing: memory[..<count])
         while true {
-            switch calls.read(direct.rawValue, piece, Int64(offset)) {
+            switch calls.read(direct.rawValue, memory, Int64(offset)) {
             case .success(0): throw .truncated(device: name, offset: offset)
             case .success(let count): return count
             case .failure(.interrupted): continue
             case .failure(.invalidArgument), .failure(.notSupported):
                 // Some file systems open a file for direct I/O and then refuse the reads.
                 state.withLock { $0.refusesDirectReads = true }
-                try readThroughCache(piece, at: offset)
-                return count
-            case .failure(let error): throw failure("read", error, at: offset, length: UInt64(count))
+                try readThroughCache(memory, at: offset)
+                return memory.count
+            case .failure(let error): throw failure("read", error, at: offset, length: UInt64(memory.count))
             }
         }
     }
 
-    /// How much to read straight from the disk: as much as is not in the cache, roughly.
-    ///
-    /// - Parameter limit: a multiple of the alignment, as the result is.
-    private func uncachedLength(at offset: UInt64, atMost limit: Int) -> Int {
-        var length = limit
-        while length > Self.shortestStretch {
-            guard let pages = calls.cachedPages(descriptor.rawValue, offset, UInt64(length)) else {
-                return min(length, Self.unknownStretch)
-            }
-            if pages == 0 { return length }
-            // Both are multiples of a page.
-            length = max(length / 2 / Self.shortestStretch * Self.shortestStretch, Self.shortestStretch)
+    // MARK: The page cache
+
+    /// Whether what lies at an offset was in the page cache, and up to where that holds; `nil` where nobody knows.
+    private func cacheStatus(at offset: UInt64) -> (end: UInt64, isCached: Bool)? {
+        let region = offset / CacheMap.regionLength
+        // Before the kernel reads ahead into the next one.
+        guard let blocks = cachedBlocks(ofRegion: region), cachedBlocks(ofRegion: region + 1) != nil else {
+            return nil
         }
-        return length
+        return CacheMap.end(of: blocks, at: offset)
+    }
+
+    private func cachedBlocks(ofRegion index: UInt64) -> CacheMap.Blocks? {
+        if let known = state.withLock({ $0.cache.blocks(ofRegion: index) }) { return known }
+        guard let blocks = lookForCachedBlocks(inRegion: index) else { return nil }
+        state.withLock { $0.cache.remember(blocks, ofRegion: index) }
+        return blocks
+    }
+
+    private func lookForCachedBlocks(inRegion index: UInt64) -> CacheMap.Blocks? {
+        let start = index * CacheMap.regionLength
+        guard start < length else { return 0 }
+        let count = min(CacheMap.regionLength, length - start)
+        guard let all = calls.cachedPages(descriptor.rawValue, start, count) else { return nil }
+        if all == 0 { return 0 }
+        if all >= count / UInt64(AlignedBuffer.alignment) { return .max }
+        var blocks: CacheMap.Blocks = 0
+        for block in 0..<count.dividedRoundingUp(by: CacheMap.blockLength) {
+            let inside = block * CacheMap.blockLength
+            let length = min(CacheMap.blockLength, count - inside)
+            guard let pages = calls.cachedPages(descriptor.rawValue, start + inside, length) else { return nil }
+            if pages * UInt64(AlignedBuffer.alignment) * 2 > length { blocks |= 1 << block }
+        }
+        return blocks
     }
 }

@@ -39,8 +39,10 @@ public final class FileDevice: StorageDevice {
         var length: UInt64
         /// Whether the kernel has refused a direct write that should have been fine.
         var refusesDirectWrites = false
-        /// Whether it has refused a direct read, or can't read from the page cache alone.
+        /// Whether it has refused a direct read.
         var refusesDirectReads = false
+        /// What was in the page cache before it was read.
+        var cache = CacheMap()
         /// What the file system said of a file that is only read.
         var holes = HoleMap()
     }

@@ -6,7 +6,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 extern const int32_t clinux_O_DIRECT;
 extern const int32_t clinux_O_CLOEXEC;
@@ -16,10 +15,10 @@ extern const int32_t clinux_SEEK_DATA;
 extern const int32_t clinux_SEEK_HOLE;
 
 int64_t clinux_copy_file_range(int source, int64_t source_offset, int target, int64_t target_offset, size_t length);
-// preadv2 with RWF_NOWAIT: copies what is in the page cache, and fails with EAGAIN where the first byte is not.
-ssize_t clinux_pread_cached(int descriptor, void *memory, size_t length, int64_t offset);
 // cachestat: how many pages of a range are in the page cache. Since Linux 6.5.
 int clinux_cached_pages(int descriptor, uint64_t offset, uint64_t length, uint64_t *pages);
+// mincore on a mapping of the range: bit 0 of each byte says whether that page is in the page cache.
+int clinux_resident_pages(int descriptor, uint64_t offset, uint64_t length, uint8_t *pages);
 int clinux_fallocate(int descriptor, int mode, int64_t offset, int64_t length);
 
 // rename without replacing: fails with EEXIST where the new name exists.

@@ -15,8 +15,9 @@ struct DecompressionContext: ~Copyable, Sendable {
 
     init(type: CompressionType, clusterLength: Int) throws(CompressionError) {
         decompressor = try ClusterDecompressor(type: type, clusterSize: clusterLength)
-        // A descriptor's sectors can name a little more than twice the cluster.
-        stored = AlignedBuffer(count: max(Self.window, 2 * clusterLength + 1024))
+        // A descriptor's sectors can name a little more than twice the cluster. Whole pages are read.
+        stored = AlignedBuffer(
+            count: max(Self.window, 2 * clusterLength + 1024) + 2 * AlignedBuffer.alignment)
         cluster = AlignedBuffer(count: clusterLength)
     }
 }

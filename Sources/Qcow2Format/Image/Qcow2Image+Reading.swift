@@ -144,7 +144,10 @@ extension Qcow2Image {
             }
             endIndex += 1
         }
-        let stored = range!
+        // Whole pages, which the disk reads directly.
+        let page = UInt64(AlignedBuffer.alignment)
+        let start = range!.lowerBound.alignedDown(to: page)
+        let stored = start..<min(range!.upperBound.alignedUp(to: page) ?? fileLength, fileLength)
         var target = context.stored.mutablePrefix(stored.count)
         try await file.read(at: stored.lowerBound, into: &target)
         return (endIndex, stored.lowerBound, stored.count)

@@ -140,7 +140,7 @@ extension Qcow2Image {
     }
 
     /// Where a guest byte is stored, if its cluster may be changed in place.
-    private func inPlace(_ entry: Qcow2Metadata.Entry, at guest: UInt64) -> HostOffset? {
+    func inPlace(_ entry: Qcow2Metadata.Entry, at guest: UInt64) -> HostOffset? {
         guard !entry.entry.isCompressed, entry.entry.isCopied else { return nil }
         let host = entry.entry.hostOffset
         guard host.bytes != 0 || metadata.layout.hasExternalDataFile else { return nil }
