@@ -66,7 +66,7 @@ public final class BackupOperation: Sendable {
     ///
     /// - Throws: `ServiceError`; the target is then absent, or marked unfinished where it existed before.
     public func run() async throws(ServiceError) -> BackupSummary {
-        let workers = WorkerThreads(count: request.workers ?? Self.defaultWorkerCount)
+        let workers = WorkerThreads(count: request.workers ?? WorkerThreads.defaultCount(atMost: 64))
         defer { workers.stop() }
         let result = await withTaskExecutorPreference(workers) { () async -> Result<BackupSummary, ServiceError> in
             do throws(ServiceError) {
@@ -76,11 +76,6 @@ public final class BackupOperation: Sendable {
             }
         }
         return try result.get()
-    }
-
-    /// Enough to keep the processors and the disk busy; more only costs memory.
-    private static var defaultWorkerCount: Int {
-        min(max(2 * WorkerThreads.processorCount, 8), 64)
     }
 
     private func backUp(_ workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {

@@ -25,7 +25,7 @@ public final class CompareOperation: Sendable {
     ///
     /// Without `isStrict`, what a guest reads is compared, and a disk that is longer than the other must go on with zeroes.
     public func run() async throws(CompareFailure) -> CompareReport {
-        let count = request.workers ?? min(max(2 * WorkerThreads.processorCount, 4), 16)
+        let count = request.workers ?? WorkerThreads.defaultCount(atMost: 16)
         let workers = WorkerThreads(count: count)
         defer { workers.stop() }
         let result = await withTaskExecutorPreference(workers) { () async -> Result<CompareReport, CompareFailure> in

@@ -49,7 +49,7 @@ public final class VerifyOperation: Sendable {
     ///   its report says so.
     public func run() async throws(ServiceError) -> [VerifyReport] {
         try request.check()
-        let count = request.workers ?? min(max(2 * WorkerThreads.processorCount, 4), 16)
+        let count = request.workers ?? WorkerThreads.defaultCount(atMost: 16)
         let clock = ContinuousClock()
         let deadline = request.duration.map { clock.now + $0 }
         // However little time there is, each run comes a piece further.

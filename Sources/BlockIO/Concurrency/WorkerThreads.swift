@@ -24,6 +24,11 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
         max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1)
     }
 
+    /// Enough threads to keep the processors and the disk busy; more only cost memory.
+    public static func defaultCount(atMost limit: Int) -> Int {
+        min(max(2 * processorCount, 8), limit)
+    }
+
     /// Number of threads that were asked for.
     public let count: Int
 

@@ -15,14 +15,16 @@ struct FileCalls: Sendable {
         count(pread(descriptor, memory.baseAddress, memory.count, off_t(offset)))
     }
 
-    /// Pages of a range that are in the page cache; `nil` where the kernel can't tell. The offset is that of a page.
-    var cachedPages: @Sendable (Int32, UInt64, UInt64) -> UInt64? = { descriptor, offset, length in
+    /// Bytes of a range, in whole pages, that are in the page cache; `nil` where the kernel can't tell. The offset is that
+    /// of a page.
+    var cachedLength: @Sendable (Int32, UInt64, UInt64) -> UInt64? = { descriptor, offset, length in
+        let pageLength = UInt64(sysconf(Int32(_SC_PAGESIZE)))
         var count: UInt64 = 0
-        if clinux_cached_pages(descriptor, offset, length, &count) == 0 { return count }
+        if clinux_cached_pages(descriptor, offset, length, &count) == 0 { return count &* pageLength }
         // Before Linux 6.5.
-        var pages = [UInt8](repeating: 0, count: Int(length.dividedRoundingUp(by: UInt64(sysconf(Int32(_SC_PAGESIZE))))))
+        var pages = [UInt8](repeating: 0, count: Int(length.dividedRoundingUp(by: pageLength)))
         guard clinux_resident_pages(descriptor, offset, length, &pages) == 0 else { return nil }
-        return pages.reduce(0) { $0 + UInt64($1 & 1) }
+        return pages.reduce(0) { $0 + UInt64($1 & 1) } * pageLength
     }
 
     var write: @Sendable (Int32, UnsafeRawBufferPointer, Int64) -> Count = { descriptor, memory, offset in

@@ -102,15 +102,15 @@ extension FileDevice {
         let start = index * CacheMap.regionLength
         guard start < length else { return 0 }
         let count = min(CacheMap.regionLength, length - start)
-        guard let all = calls.cachedPages(descriptor.rawValue, start, count) else { return nil }
+        guard let all = calls.cachedLength(descriptor.rawValue, start, count) else { return nil }
         if all == 0 { return 0 }
-        if all >= count / UInt64(AlignedBuffer.alignment) { return .max }
+        if all >= count { return .max }
         var blocks: CacheMap.Blocks = 0
         for block in 0..<count.dividedRoundingUp(by: CacheMap.blockLength) {
             let inside = block * CacheMap.blockLength
             let length = min(CacheMap.blockLength, count - inside)
-            guard let pages = calls.cachedPages(descriptor.rawValue, start + inside, length) else { return nil }
-            if pages * UInt64(AlignedBuffer.alignment) * 2 > length { blocks |= 1 << block }
+            guard let cached = calls.cachedLength(descriptor.rawValue, start + inside, length) else { return nil }
+            if cached > length / 2 { blocks |= 1 << block }
         }
         return blocks
     }

@@ -32,7 +32,9 @@ extension Qcow2Image {
             location: StorageLocation(device: storage, offset: host.bytes))
         // An external data file may have holes. In the image file itself clusters are allocated to be filled, unless all
         // were before anything was written; there, whoever asks for the top layer wants to know what it hides.
-        if dataFile != nil || (looksForHoles && scope == .chain), let end = host.bytes.adding(run.length), end <= storage.length {
+        if dataFile != nil || (looksForHoles && scope == .chain), let end = host.bytes.adding(run.length),
+            end <= storage.length
+        {
             let below = try await storage.blockStatus(at: host.bytes, length: run.length, in: .topLayer)
             extent.length = below.length
             extent.readsAsZero = below.readsAsZero

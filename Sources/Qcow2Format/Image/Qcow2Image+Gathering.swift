@@ -68,8 +68,8 @@ extension Qcow2Image {
     public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
         var index = 0
         while index < pieces.count {
-            let count = gatherable(pieces[index...])
             do throws(BlockError) {
+                let count = try await placeless(pieces[index..<index + gatherable(pieces[index...])])
                 if count > 1, try await writeTogether(pieces[index..<index + count], from: buffer) {
                     index += count
                 } else {
@@ -102,10 +102,22 @@ extension Qcow2Image {
         return count
     }
 
+    /// How many pieces, from the first one on, have no clusters yet that would be changed in place.
+    private func placeless(_ pieces: ArraySlice<TransferPiece>) async throws(BlockError) -> Int {
+        guard pieces.count > 1 else { return pieces.count }
+        return try await metadata.changes.withLock { () async throws(BlockError) in
+            var count = 0
+            for piece in pieces {
+                guard try await hasNoPlace(piece.range) else { break }
+                count += 1
+            }
+            return count
+        }
+    }
+
     /// Writes pieces to new clusters that follow each other in the file.
     ///
-    /// - Returns: false where some of them have clusters to be changed in place, or there is no such room; nothing is
-    ///   done then.
+    /// - Returns: false where some of them have got clusters meanwhile, or there is no such room; nothing is done then.
     private func writeTogether(
         _ pieces: ArraySlice<TransferPiece>, from buffer: RawSpan
     ) async throws(BlockError) -> Bool {

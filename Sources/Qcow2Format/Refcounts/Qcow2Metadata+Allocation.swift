@@ -2,6 +2,7 @@
 
 import BinaryCoding
 import BlockIO
+import Glibc
 import SystemPackage
 
 /// Finding room in the image file. Everything here is called with `changes` held.
@@ -44,12 +45,17 @@ extension Qcow2Metadata {
         do {
             try await file.resize(to: rounded)
         } catch {
-            // Close to a limit on the length of files there is no room to be generous.
-            if error.errno == .fileTooLarge, rounded > needed { return try await file.resize(to: needed) }
+            // Close to a limit on the length of files there is no room to be generous, nor where a longer file takes room at
+            // once and there is little left.
+            if Self.isLackOfRoom(error), rounded > needed { return try await file.resize(to: needed) }
             // A block device holds what it holds.
             guard case .unsupported = error else { throw error }
             throw .system(SystemCallError(call: "allocate", errno: .noSpace, path: file.name, offset: file.length))
         }
+    }
+
+    private static func isLackOfRoom(_ error: BlockError) -> Bool {
+        [.fileTooLarge, .noSpace, Errno(rawValue: EDQUOT)].contains(error.errno)
     }
 
     /// The first free clusters that follow each other, at most `count`.

@@ -38,6 +38,7 @@ final class TestDisk: BlockDevice {
         var calls: [Call] = []
         var counts: [Operation: Int] = [:]
         var outOfRange = 0
+        var gathered: [Operation: [Int]] = [:]
         var faults: [Operation: [Int: Errno]] = [:]
         var hangs: [Operation: [Int: @Sendable () async -> Void]] = [:]
     }
@@ -74,6 +75,8 @@ final class TestDisk: BlockDevice {
     /// Number of requests that did not lie on the disk.
     var outOfRange: Int { state.withLock { $0.outOfRange } }
     var calls: [Call] { state.withLock { $0.calls } }
+    /// Number of pieces of each call that read or wrote several.
+    func gathered(_ operation: Operation) -> [Int] { state.withLock { $0.gathered[operation] ?? [] } }
     func calls(_ operation: Operation) -> [Call] { calls.filter { $0.operation == operation } }
 
     /// Lets the nth call of a kind, counted from 1, fail.
@@ -168,6 +171,29 @@ final class TestDisk: BlockDevice {
     func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         try await enter(.write, offset, UInt64(buffer.byteCount))
         store(buffer, at: offset)
+    }
+
+    func read(_ pieces: [TransferPiece], into buffer: inout MutableRawSpan) async throws(TransferError) {
+        state.withLock { $0.gathered[.read, default: []].append(pieces.count) }
+        for (index, piece) in pieces.enumerated() {
+            var part = buffer.slice(piece.slice)
+            do throws(BlockError) {
+                try await read(at: piece.offset, into: &part)
+            } catch {
+                throw TransferError(index: index, underlying: error)
+            }
+        }
+    }
+
+    func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
+        state.withLock { $0.gathered[.write, default: []].append(pieces.count) }
+        for (index, piece) in pieces.enumerated() {
+            do throws(BlockError) {
+                try await write(at: piece.offset, from: buffer.extracting(piece.slice))
+            } catch {
+                throw TransferError(index: index, underlying: error)
+            }
+        }
     }
 
     func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {

@@ -168,4 +168,50 @@ import Testing
         model.bytes = try await target.bytes(at: 0, count: 2 << 20)
         model.expect(digests, isWhole: true)
     }
+
+    /// What the kernel copied is looked at: where something else arrived, the copy is refused, and digests are of what is
+    /// written instead.
+    @Test func wrongCopies() async throws {
+        let content = [UInt8](repeating: 1, count: 3 << 20)
+        let source = MemoryDevice(bytes: content)
+        let memory = MemoryDevice(length: 3 << 20)
+        // Something arrives wrong as soon as the copy has been made.
+        let target = FaultInjectingDevice(memory) { kind, range in
+            if kind == .read, range.contains(2_500_000) { memory.fill([2], at: 2_500_000) }
+        }
+        let recorder = ContentRecorder(virtualSize: 3 << 20, algorithm: .xxh3)
+        let device = RecordingDevice(target, recorder)
+        await #expect(throws: BlockError.self) {
+            try await device.copyRange(from: StorageLocation(device: source, offset: 0), to: 0, length: 3 << 20)
+        }
+        try await device.write(at: 0, from: content.span.bytes)
+        let digests = try await recorder.finish(isWhole: true, reading: memory)
+        var model = ContentModel(length: 3 << 20)
+        model.bytes = content
+        model.expect(digests, isWhole: true)
+    }
+
+    /// Pieces that are written together are recorded as if one after the other, and of those that fail none.
+    @Test(arguments: [nil, 2]) func pieces(failing: Int?) async throws {
+        let unit = 65_536
+        let memory = MemoryDevice(length: 4 << 20)
+        let target = FaultInjectingDevice(memory, faults: failing.map { [.call($0, of: .write)] } ?? [])
+        let recorder = ContentRecorder(virtualSize: 4 << 20, algorithm: .xxh3)
+        let device = RecordingDevice(target, recorder)
+        let pieces = (0..<4).map { TransferPiece(offset: UInt64($0 * 5 * unit), slice: $0 * unit..<($0 + 1) * unit) }
+        let content = (0..<4).flatMap { [UInt8](repeating: UInt8($0 + 1), count: unit) }
+        var model = ContentModel(length: 4 << 20)
+        do throws(TransferError) {
+            try await device.write(pieces, from: content.span.bytes)
+            #expect(failing == nil)
+        } catch {
+            #expect(error.index == failing.map { $0 - 1 })
+        }
+        for piece in pieces.prefix(failing.map { $0 - 1 } ?? 4) {
+            let place = Int(piece.offset)..<Int(piece.range.upperBound)
+            model.bytes.replaceSubrange(place, with: content[piece.slice])
+            model.hold(place)
+        }
+        model.expect(try await recorder.finish(isWhole: false, reading: device), isWhole: false)
+    }
 }

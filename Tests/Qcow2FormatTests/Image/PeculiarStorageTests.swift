@@ -2,6 +2,7 @@
 
 import BlockIO
 import FormatTestSupport
+import Glibc
 import Qcow2Format
 import SystemPackage
 import TestSupport
@@ -39,9 +40,9 @@ import Testing
     }
 
     /// Room is asked for in large steps. Where only the step is too large, what is needed must do.
-    @Test func growth() async throws {
+    @Test(arguments: [Errno.fileTooLarge, .noSpace, Errno(rawValue: EDQUOT)]) func growth(errno: Errno) async throws {
         let memory = MemoryDevice(length: 0)
-        let file = FaultInjectingDevice(memory, faults: [.call(1, of: .resize, with: .fileTooLarge)])
+        let file = FaultInjectingDevice(memory, faults: [.call(1, of: .resize, with: errno)])
         let model = try await ImageModel(Self.kind, in: file)
         try await model.write(0..<Self.kind.size)
         try await model.verify()
