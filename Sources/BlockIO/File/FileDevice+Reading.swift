@@ -34,16 +34,30 @@ extension FileDevice {
         of memory: UnsafeMutableRawBufferPointer, at offset: UInt64, done: Int
     ) -> (length: Int, direct: DirectDescriptor?) {
         let rest = memory.count - done
-        guard let direct, Self.isAligned(memory.baseAddress, as: offset) else { return (rest, nil) }
+        guard rest >= AlignedBuffer.alignment, Self.isAligned(memory.baseAddress, as: offset),
+            let direct = directReader()
+        else { return (rest, nil) }
         let position = offset + UInt64(done)
         let whole = UInt64(rest).alignedDown(to: direct.alignment)
         // Before the first page, and behind the last one.
         let start = position.alignedUp(to: direct.alignment) ?? .max
         guard start == position else { return (Int(min(start - position, UInt64(rest))), nil) }
-        guard whole > 0, !state.withLock({ $0.refusesDirectReads }) else { return (rest, nil) }
-        guard let (end, isCached) = cacheStatus(at: position) else { return (rest, nil) }
+        guard whole > 0, let (end, isCached) = cacheStatus(at: position) else { return (rest, nil) }
         let length = min(end - position, whole)
         return (Int(length), isCached ? nil : direct)
+    }
+
+    /// What to read directly through; `nil` where that can't be done.
+    ///
+    /// Of many files that are opened little is read: one that is only read is opened for it when it is needed.
+    private func directReader() -> DirectDescriptor? {
+        state.withLock { state in
+            if state.refusesDirectReads { return nil }
+            if let known = direct ?? state.reader { return known }
+            state.reader = DirectDescriptor(reopening: descriptor, isReadOnly: true, calls)
+            state.refusesDirectReads = state.reader == nil
+            return state.reader
+        }
     }
 
     private func readThroughCache(_ memory: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(BlockError) {

@@ -28,7 +28,7 @@ public final class FileDevice: StorageDevice {
     let descriptor: OwnedDescriptor
     /// Held as long as the device lives. Declared behind the descriptor, which it needs.
     private let lock: ImageLock?
-    /// The same file, opened for direct I/O.
+    /// The same file, opened for direct I/O, where it is written; see `directReader`.
     let direct: DirectDescriptor?
     let access: Access
     let offersCopyRange: Bool
@@ -39,8 +39,10 @@ public final class FileDevice: StorageDevice {
         var length: UInt64
         /// Whether the kernel has refused a direct write that should have been fine.
         var refusesDirectWrites = false
-        /// Whether it has refused a direct read.
+        /// Whether it has refused a direct read, or to open the file for it.
         var refusesDirectReads = false
+        /// The same file, opened for direct I/O, where it is only read.
+        var reader: DirectDescriptor?
         /// What was in the page cache before it was read.
         var cache = CacheMap()
         /// What the file system said of a file that is only read.
@@ -119,7 +121,7 @@ public final class FileDevice: StorageDevice {
         let isKnown = clinux_filesystem_type(descriptor.rawValue, &fileSystem) == 0
         offersCopyRange = kind == .regular && copyRange.offersCopy(onFileSystem: isKnown ? fileSystem : nil)
         self.calls = calls
-        direct = DirectDescriptor(reopening: descriptor, isReadOnly: access == .readOnly, calls)
+        direct = access == .readOnly ? nil : DirectDescriptor(reopening: descriptor, isReadOnly: false, calls)
         self.descriptor = descriptor
         state = Locked(State(length: length))
     }

@@ -159,10 +159,10 @@ import Testing
             return FileCalls().read(descriptor, memory, offset)
         }
         let file = try device(calls, .readOnly)
-        try #require(!direct.isEmpty, "the file system of temporary files takes no direct I/O")
         var buffer = AlignedBuffer(count: content.count)
         var bytes = buffer.mutableBytes
         try await file.read(at: 0, into: &bytes)
+        try #require(!direct.isEmpty, "the file system of temporary files takes no direct I/O")
         #expect(buffer.bytes.firstDifference(from: content.span.bytes) == nil)
         let expected = (0..<8).map { ($0 % 2 == 1, UInt64($0 * 2 * block)..<UInt64(($0 + 1) * 2 * block)) }
         #expect(reads.withLock { reads in zip(reads, expected).allSatisfy { $0.0 == $1.0 && $0.1 == $1.1 } })
