@@ -38,7 +38,10 @@ struct FaultOrderTests {
             let text = line[space...].drop { $0 == " " }
             if text.hasPrefix("<... "), let index = open.removeValue(forKey: thread) {
                 calls[index].end = number
-            } else if let bracket = text.firstIndex(of: "("), !text.hasPrefix("---"), !text.hasPrefix("+++") {
+            } else if let bracket = text.firstIndex(of: "("), !text.hasPrefix("---"), !text.hasPrefix("+++"),
+                // A thread that ended with the process before it made a call.
+                !text.hasPrefix("???")
+            {
                 let rest = text[text.index(after: bracket)...]
                 let isOpen = rest.hasSuffix(" <unfinished ...>")
                 let arguments = rest.components(separatedBy: isOpen ? " <unfinished ...>" : ") ").first ?? String(rest)
