@@ -3,6 +3,7 @@
 import BlockIO
 import DirtyBitmaps
 import SystemPackage
+import TestSupport
 
 /// A disk in memory with a layout, a list of the calls made, and faults to come.
 final class TestDisk: BlockDevice {
