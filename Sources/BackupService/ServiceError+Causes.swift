@@ -27,7 +27,11 @@ extension ServiceError {
         case .unknownBackingFormat:
             self.init(
                 .usage, "\(error)", advice: "say what it is with -F qcow2 or -F raw; it is never guessed")
-        case .unsupportedFormat, .unusableBackingName:
+        case .unsupportedFormat:
+            self.init(
+                .unsupported, "\(error)", advice: "qemu-img convert -O qcow2 makes one image of all that the disk shows"
+            )
+        case .unusableBackingName:
             self.init(.unsupported, "\(error)")
         case .loop, .tooDeep, .dataFileNotNamed:
             self.init(.corrupt, "\(error)")
@@ -65,6 +69,7 @@ extension ServiceError {
     private static func code(of error: BlockError) -> Code {
         switch error {
         case .system(let failure): code(of: failure.errno)
+        case .layer(is ForeignFormatError): .unsupported
         case .layer(let failure): (failure as? Qcow2Error).map { code(of: $0.problem) } ?? .io
         case .truncated: .corrupt
         case .outOfRange: .io
@@ -72,6 +77,16 @@ extension ServiceError {
         case .locked(let failure): failure.isInUse ? .locked : .io
         case .readOnly: .permission
         case .cancelled: .cancelled
+        }
+    }
+
+    private static func advice(for format: ForeignFormat, role: ChainError.Role) -> String {
+        let asIs = role == .disk ? "; -f raw takes the file's own bytes for the disk" : ""
+        switch format.remedy {
+        case .convert(let name):
+            return "qemu-img convert -f \(name) -O qcow2 makes an image of it that can be read" + asIs
+        case .unpack(let program): return "unpack it first (\(program))" + asIs
+        case .decrypt: return "only who has the key can open it" + asIs
         }
     }
 
@@ -99,6 +114,8 @@ extension ServiceError {
 
     private static func advice(for error: BlockError, role: ChainError.Role = .disk) -> String? {
         switch error {
+        case .layer(let failure as ForeignFormatError):
+            return advice(for: failure.format, role: role)
         case .locked(let failure) where failure.isInUse:
             return "a disk in use by a virtual machine is backed up through its QEMU, over NBD; "
                 + "-U reads it as it is, possibly torn"

@@ -6,6 +6,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -55,16 +56,32 @@ int clinux_rename_noreplace(const char *from, const char *to) {
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
-int clinux_lock_byte(int descriptor, int64_t byte, int16_t type) {
+static int lock_byte(int descriptor, int command, int64_t byte, int16_t type) {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return fcntl(descriptor, F_OFD_SETLK, &lock);
+    return fcntl(descriptor, command, &lock);
+}
+
+static int probe_byte(int descriptor, int command, int64_t byte, int16_t *type) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    int result = fcntl(descriptor, command, &lock);
+    *type = lock.l_type;
+    return result;
+}
+
+int clinux_lock_byte(int descriptor, int64_t byte, int16_t type) {
+    return lock_byte(descriptor, F_OFD_SETLK, byte, type);
 }
 
 int clinux_probe_byte(int descriptor, int64_t byte, int16_t *type) {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    int result = fcntl(descriptor, F_OFD_GETLK, &lock);
-    *type = lock.l_type;
-    return result;
+    return probe_byte(descriptor, F_OFD_GETLK, byte, type);
+}
+
+int clinux_lock_byte_classic(int descriptor, int64_t byte, int16_t type) {
+    return lock_byte(descriptor, F_SETLK, byte, type);
+}
+
+int clinux_probe_byte_classic(int descriptor, int64_t byte, int16_t *type) {
+    return probe_byte(descriptor, F_GETLK, byte, type);
 }
 
 int clinux_block_device_size(int descriptor, uint64_t *bytes) {
@@ -109,4 +126,10 @@ int clinux_filesystem_type(int descriptor, uint64_t *type) {
 
 int clinux_name_thread(const char *name) {
     return pthread_setname_np(pthread_self(), name);
+}
+
+void clinux_share_heap(void) {
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1);
+#endif
 }

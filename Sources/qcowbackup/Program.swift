@@ -4,24 +4,28 @@ import ArgumentParser
 import BackupService
 import Glibc
 
-@main
-enum Program {
-    static func main() {
-        ProcessSetup.run()
-        let environment = ProgramEnvironment(abandon: { status in _exit(status.code) })
-        let arguments = Array(CommandLine.arguments.dropFirst())
-        if let position = positionOfNoText() {
-            let messages = Messages(console: environment.console, printsJSON: wantsJSON(arguments))
-            exit(refuse(arguments[position - 1], at: position, messages).code)
-        }
-        exit(run(arguments, in: environment).code)
-    }
+/// The C entry point, under the name that SwiftPM gives it, so that the arguments are those that the system passes.
+///
+/// `CommandLine` looks for them in memory, beside the environment, and in /proc: where a library has moved the one and the
+/// other is not there, it finds none, or others.
+@c(qcowbackup_main)
+func programMain(_ count: Int32, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
+    Program.main((0..<Int(count)).dropFirst().compactMap { arguments[$0] })
+}
 
-    /// Which argument, counted from 1, is not UTF-8; `nil` for none.
-    private static func positionOfNoText() -> Int? {
-        (1..<max(1, Int(CommandLine.argc))).first { index in
-            CommandLine.unsafeArgv[index].map { String(validatingCString: $0) == nil } ?? false
+enum Program {
+    static func main(_ arguments: [UnsafeMutablePointer<CChar>]) -> Int32 {
+        let environment = ProgramEnvironment(abandon: { status in _exit(status.code) })
+        let texts = arguments.map { String(cString: $0) }
+        let messages = Messages(console: environment.console, printsJSON: wantsJSON(texts))
+        if let error = ProcessSetup.run() {
+            messages.printError(error)
+            return ProgramStatus(error.code).code
         }
+        if let index = arguments.firstIndex(where: { String(validatingCString: $0) == nil }) {
+            return refuse(texts[index], at: index + 1, messages).code
+        }
+        return run(texts, in: environment).code
     }
 
     /// Such an argument was changed on its way into a string, so that a file name in it would name another file.
@@ -81,10 +85,27 @@ enum Program {
         return "options stand behind the command: qcowbackup \(command) [options]"
     }
 
+    /// The argument that the parser took for a request for help because it has an h among its letters; `nil` where help, or
+    /// what is like it, was asked for.
+    private static func fileName(among arguments: [String]) -> String? {
+        let options = arguments.prefix { $0 != "--" }
+        let requests = ["-h", "-help", "--help", "--help-hidden", "--version", "help", ManualCommand.option]
+        guard !options.contains(where: { requests.contains($0) || $0.hasPrefix(CompletionCommand.option) }) else {
+            return nil
+        }
+        return options.first { $0.hasPrefix("-") && $0.count > 2 && $0.contains("h") }
+    }
+
     /// Tells what the parser has to say: the help, the version or a completion script, or what is wrong.
     private static func finish(
         _ error: any Error, of root: any ParsableCommand.Type, _ arguments: [String], in console: Console
     ) -> ProgramStatus {
+        if root.exitCode(for: error) == .success, let name = fileName(among: arguments) {
+            Messages(console: console, printsJSON: wantsJSON(arguments)).printError(
+                ServiceError(
+                    .usage, "\(name) is no option", advice: "a file whose name begins with a dash is named ./\(name)"))
+            return arguments.first == CheckCommand.configuration.commandName ? .failed : .usage
+        }
         if root.exitCode(for: error) == .success {
             let isWritten = console.writeOutput(HelpText.text(for: error, of: root, columns: console.columns) + "\n")
             return isWritten ? .success : .failed

@@ -189,6 +189,7 @@ import Testing
         PolicyRow(policy: .stop, errno: .noSpace, action: .stop, ioStatus: .noSpace),
         PolicyRow(policy: .enospc, errno: .ioError, action: .report),
         PolicyRow(policy: .enospc, errno: .noSpace, action: .stop, ioStatus: .noSpace),
+        PolicyRow(policy: .enospc, errno: .diskQuotaExceeded, action: .stop, ioStatus: .noSpace),
         PolicyRow(policy: .auto, errno: .ioError, action: .report),
         PolicyRow(policy: .auto, errno: .noSpace, action: .stop, ioStatus: .noSpace),
     ]

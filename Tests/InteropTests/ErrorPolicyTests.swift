@@ -79,27 +79,52 @@ struct ErrorPolicyTests {
         #expect(!directory.exists("copy.raw"))
     }
 
-    @Test("a run that an error stopped goes on at signal USR2")
-    func stop() async throws {
+    @Test(
+        "a run that an error stopped at a terminal goes on at Enter and at signal USR2",
+        .enabled(if: Program("script").isInstalled, "script is missing"), arguments: [true, false])
+    func stop(byKey: Bool) async throws {
         let directory = try TemporaryDirectory()
         let disk = try makeDisk(in: directory)
         let program = try #require(Program.qcowbackup.path?.string)
         // A file can't grow beyond the limit until it is lifted.
-        let script = "ulimit -S -f 4096; exec \"$0\" \"$@\""
-        let running = try Program("bash").start([
-            "-c", script, program, "--on-target-error=stop", "-f", "raw", directory.file("disk.raw").string,
-            directory.file("copy.qcow2").string,
-        ])
+        let (pid, source, target) = (
+            directory.file("pid").string, directory.file("disk.raw").string, directory.file("copy.qcow2").string
+        )
+        let command =
+            "echo $$ > \(pid); ulimit -S -f 4096; "
+            + "exec \(program) --on-target-error=stop --progress=none -f raw \(source) \(target)"
+        let running = try Program("script").start(["-qefc", "bash -c '\(command)'", "/dev/null"])
         try await running.waitForOutput("the run stands still")
-        try await Program("prlimit").runSuccessfully(["--pid", "\(running.processID)", "--fsize=unlimited"])
-        running.signal(SIGUSR2)
+        let process = String(decoding: try directory.read("pid"), as: UTF8.self).trimmingCharacters(in: .newlines)
+        try await Program("prlimit").runSuccessfully(["--pid", process, "--fsize=unlimited"])
+        if byKey { await running.write("\n") } else { _ = kill(try #require(pid_t(process)), SIGUSR2) }
         let result = try await running.wait()
         #expect(result.exitCode == 0, "\(result)")
-        #expect(result.standardError.contains("going on"))
+        #expect(result.standardOutput.contains("going on"))
         try await Program.qemuIMG.runSuccessfully([
             "convert", "-O", "raw", directory.file("copy.qcow2").string, directory.file("copy.raw").string,
         ])
         #expect(haveSameBytes(try directory.read("copy.raw"), disk))
+    }
+
+    @Test(
+        "without a terminal, a run that nobody could resume gives up, and says so",
+        arguments: ["--on-target-error=stop", "--on-target-error=enospc"])
+    func stopWithoutTerminal(option: String) async throws {
+        let directory = try TemporaryDirectory()
+        _ = try makeDisk(in: directory)
+        let program = try #require(Program.qcowbackup.path?.string)
+        // The file system has room for half of it.
+        let script = "mount -t tmpfs -o size=4m none \"$1\"; shift; exec \"$0\" \"$@\""
+        let target = directory.file("full").string
+        try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: false)
+        let result = try await Program("unshare").run([
+            "-rm", "bash", "-c", script, program, target, option, "-f", "raw", directory.file("disk.raw").string,
+            target + "/copy.qcow2",
+        ])
+        #expect(result.exitCode == 1, "\(result)")
+        #expect(result.standardError.contains("\(option) did not stop: there is no terminal"), "\(result)")
+        #expect(result.standardError.split(separator: "\n").count == 1, "\(result)")
     }
 
     @Test("--speed holds back, and a run that is held back can be paused and cancelled")

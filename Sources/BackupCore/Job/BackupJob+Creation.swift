@@ -34,6 +34,10 @@ extension BackupJob {
                 throw .invalidMaxChunk(chunk, clusterSize: clusterSize.bytes)
             }
             try registry.claim(id: id)
+            if source.isBacked(by: target) {
+                registry.forget(id: id)
+                throw .permissionConflict(target.name)
+            }
             return Parts(clusterSize: clusterSize, bitmap: bitmap)
         } catch {
             bitmap?.settle(.neverStarted, owed: [])

@@ -21,7 +21,7 @@ public enum ErrorPolicy: String, Sendable, CaseIterable {
         case .report: .report
         case .ignore: .ignore
         case .stop: .stop
-        case .enospc, .auto: errno == .noSpace ? .stop : .report
+        case .enospc, .auto: IOStatus.isNoSpace(errno) ? .stop : .report
         }
     }
 }

@@ -20,6 +20,8 @@ public enum JobError: Error, Sendable {
     case sameNode
     /// Another job uses the device of that name.
     case nodeBusy(String)
+    /// What shows through the source can't be written to.
+    case permissionConflict(String)
     case malformedID(String)
     case duplicateID(String)
     case compressionUnsupported(target: String)
@@ -99,6 +101,8 @@ extension JobError: CustomStringConvertible {
         case .bitmapModeWithoutBitmap: "Cannot specify bitmap sync mode without a bitmap"
         case .bitmap(let error): error.description
         case .nodeBusy(let node): "Node '\(node)' is busy: block device is in use by block job: backup"
+        case .permissionConflict(let node):
+            "Permission conflict on node '\(node)': it is part of the source's backing chain, which others read"
         case .malformedID(let id): "Malformed job ID '\(id)'"
         case .duplicateID(let id): "Job ID '\(id)' already in use"
         case .pausedNeedsForce(let job): "The block job for device '\(job)' is currently paused"

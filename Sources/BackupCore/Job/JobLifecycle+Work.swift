@@ -74,7 +74,8 @@ extension JobLifecycle {
 
     /// Records what the job fails with. Only the first counts, and none after it was cancelled.
     func fail(_ error: JobError) {
-        change { $0.fail(error) }
+        // The task was cancelled, and is about to tell the job so.
+        change { $0.fail(error.errno == .canceled ? .cancelled : error) }
     }
 
     /// Does what a policy says about an error, and tells it. One that comes when the job is to end anyway is of no
@@ -82,10 +83,12 @@ extension JobLifecycle {
     func act(on failure: CopyError, _ action: ErrorAction) {
         change { status in
             guard status.mayGoOn else { return [] }
+            // That is no error for a policy to decide about.
+            if case .cancelled = failure.underlying { return status.fail(.cancelled) }
             status.tell(.failure(failure, action: action))
             switch action {
             case .report: return status.fail(.copy(failure))
-            case .stop: return status.stop(failure.errno == .noSpace ? .noSpace : .failed)
+            case .stop: return status.stop(IOStatus.isNoSpace(failure.errno) ? .noSpace : .failed)
             case .ignore: return []
             }
         }

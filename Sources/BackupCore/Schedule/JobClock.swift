@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BlockIO
+
 /// The time that a job goes by. Tests have one of their own, so that they need not wait.
 protocol JobClock: Sendable {
     /// Time since any fixed moment.
     var now: Duration { get }
 
-    /// Calls `wake` once at `deadline`, or when the timer is cancelled, or both.
+    /// Calls `wake` once at `deadline`, or before: whoever it wakes looks at the time.
     ///
     /// - Returns: what cancels the timer.
     func schedule(at deadline: Duration, _ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void
@@ -13,6 +15,7 @@ protocol JobClock: Sendable {
 
 /// The system's clock.
 struct SystemJobClock: JobClock {
+    private static let timers = TimerThread()
     private let start = ContinuousClock.now
 
     var now: Duration {
@@ -20,11 +23,6 @@ struct SystemJobClock: JobClock {
     }
 
     func schedule(at deadline: Duration, _ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
-        let timer = Task {
-            // Ends early only when it is cancelled, and then no one waits for it any more.
-            try? await Task.sleep(until: start.advanced(by: deadline), clock: .continuous)
-            wake()
-        }
-        return { timer.cancel() }
+        Self.timers.schedule(at: start.advanced(by: deadline), wake)
     }
 }

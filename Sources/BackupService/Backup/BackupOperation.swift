@@ -6,16 +6,12 @@ import Qcow2Format
 
 /// One run of the backup command: opens the source, makes the target, copies, and makes the result durable.
 public final class BackupOperation: Sendable {
-    private struct State {
-        var job: BackupJob?
-        var isCancelled = false
-    }
-
     private let request: BackupRequest
     private let warn: @Sendable (String) -> Void
     /// Opens the source in another way than `request` says; `nil` for a backup.
     private let opening: SourceOpening?
-    private let state = Locked(State())
+    private let job = Locked<BackupJob?>(nil)
+    private let operation = OperationRun()
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
     public convenience init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
@@ -32,25 +28,21 @@ public final class BackupOperation: Sendable {
 
     /// How far the run is. May be asked at any time, from any thread.
     public var progress: BackupProgress {
-        guard let progress = state.withLock({ $0.job })?.progress else { return BackupProgress(offset: 0, length: 0) }
+        guard let progress = job.withLock({ $0 })?.progress else { return BackupProgress(offset: 0, length: 0) }
         return BackupProgress(offset: progress.offset, length: progress.length)
     }
 
     /// Asks the run to end: `run` then throws `cancelled` once the target is cleaned up. A run that has copied
     /// everything already may still succeed.
     public func cancel() {
-        let job = state.withLock { state in
-            state.isCancelled = true
-            return state.job
-        }
-        job?.cancel()
+        operation.cancel()
     }
 
     /// Makes a run stand still that copies, and go on one that stands still, for whatever reason.
     ///
     /// - Returns: whether it stands still now; `nil` where there is nothing to pause yet, or any more.
     public func togglePause() -> Bool? {
-        guard let job = state.withLock({ $0.job }) else { return nil }
+        guard let job = job.withLock({ $0 }) else { return nil }
         do throws(JobError) {
             try job.resume()
             return false
@@ -66,16 +58,10 @@ public final class BackupOperation: Sendable {
     ///
     /// - Throws: `ServiceError`; the target is then absent, or marked unfinished where it existed before.
     public func run() async throws(ServiceError) -> BackupSummary {
-        let workers = WorkerThreads(count: request.workers ?? WorkerThreads.defaultCount(atMost: 64))
-        defer { workers.stop() }
-        let result = await withTaskExecutorPreference(workers) { () async -> Result<BackupSummary, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await backUp(workers))
-            } catch {
-                return .failure(error)
-            }
+        let count = request.workers ?? WorkerThreads.defaultCount(atMost: 64)
+        return try await operation(threads: count) { (workers) async throws(ServiceError) in
+            try await self.backUp(workers)
         }
-        return try result.get()
     }
 
     private func backUp(_ workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {
@@ -92,20 +78,40 @@ public final class BackupOperation: Sendable {
         }
         var summary: BackupSummary
         do throws(ServiceError) {
-            if plan.sync.isIncrement {
-                guard let parent = request.parent else { throw request.parentMissing }
-                let chain = try await ParentChain(parent, format: request.parentFormat, for: source)
-                try await plan.put(on: chain, trustsChain: request.trustsChain, warn: warn)
-            }
+            if plan.sync.isIncrement { try await putOnParent(&plan) }
             summary = try await backUp(plan, on: workers)
         } catch {
-            await plan.bitmap?.close(warn: warn)
+            await plan.close(warn: warn)
             throw error
         }
-        await plan.bitmap?.close(warn: warn)
+        await plan.close(warn: warn)
         let elapsed = (clock.now - start).components
         summary.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
         return summary
+    }
+
+    /// Has an increment go on its parent; or makes a full backup of it where that can't be, and it is asked for.
+    private func putOnParent(_ plan: inout BackupPlan) async throws(ServiceError) {
+        do throws(ServiceError) {
+            // A plan that failed is of no use.
+            var attempt = plan
+            let chain = try await ParentChain(request, for: plan.source)
+            try await attempt.put(on: chain, trustsChain: request.trustsChain, warn: warn)
+            plan = attempt
+        } catch {
+            guard request.fallsBackToFull, Self.isOfParent(error) else { throw error }
+            warn("\(error.message): making a full backup, and starting the bitmap anew")
+            plan.fallBack(because: error.message)
+            try await request.checkFallbackTarget()
+        }
+    }
+
+    /// Whether a parent is not there, can't be read, or isn't the one; and not named by mistake, or in use just now.
+    private static func isOfParent(_ error: ServiceError) -> Bool {
+        switch error.code {
+        case .notFound, .corrupt, .inconsistent, .unsupported, .permission, .io: true
+        case .usage, .locked, .exists, .noSpace, .bitmapNotUpdated, .cancelled: false
+        }
     }
 
     /// Makes the target, copies, makes it durable, and only then lets the bitmap follow.
@@ -166,7 +172,10 @@ public final class BackupOperation: Sendable {
         summary.manifest = manifest.map { ManifestSummary(path: $0.file.place.path, content: $0.content) }
         if let bitmap = plan.bitmap, let left = plan.dirty(in: jobSource) {
             do throws(ServiceError) {
-                try await bitmap.finish(leaving: left, target: request.target, identity: target.identity)
+                // The backup has its name: now the bitmap follows, whatever is asked for meanwhile.
+                try await Cancellation.ignoring { () async throws(ServiceError) in
+                    try await bitmap.finish(leaving: left, target: request.target, identity: target.identity)
+                }
             } catch {
                 // The backup is complete all the same.
                 summary.bitmap?.update = bitmap.isUncertain ? .unknown : .failed
@@ -190,7 +199,7 @@ public final class BackupOperation: Sendable {
     }
 
     private func checkCancelled() throws(ServiceError) {
-        if state.withLock({ $0.isCancelled }) { throw .cancelled }
+        if operation.isCancelled { throw .cancelled }
     }
 
     private func openSource() async throws(ServiceError) -> OpenedSource {
@@ -212,18 +221,15 @@ public final class BackupOperation: Sendable {
         _ source: any BlockDevice, to target: any BlockDevice, _ plan: BackupPlan, on workers: WorkerThreads
     ) async throws(ServiceError) -> BackupSummary {
         do throws(JobError) {
+            var configuration = BackupJob.Configuration(request, sync: plan.sync, bitmap: plan.bitmap)
+            configuration.maxWorkers = configuration.maxWorkers.map { min($0, workers.count) }
             let job = try await BackupJob(
-                source: source, target: target,
-                configuration: BackupJob.Configuration(request, sync: plan.sync, bitmap: plan.bitmap),
+                source: source, target: target, configuration: configuration,
                 registry: JobRegistry())
             job.warnings.forEach(warn)
             let observer = JobObserver(warn: warn)
-            let observation = Task { await observer.follow(job.events) }
-            let isCancelled = state.withLock { state in
-                state.job = job
-                return state.isCancelled
-            }
-            if isCancelled { job.cancel() }
+            let observation = Task(executorPreference: workers) { await observer.follow(job.events) }
+            self.job.withLock { $0 = job }
             let end: Result<Void, JobError>
             do throws(JobError) { end = .success(try await job.run(on: workers)) } catch { end = .failure(error) }
             // What was said of the job comes before what is said of its end.
@@ -236,7 +242,7 @@ public final class BackupOperation: Sendable {
                 bytesWritten: counters.written, bytesZero: counters.zero, bytesSkipped: counters.skipped + unmarked,
                 bytesOffloaded: counters.offloaded, unreadable: job.unreadableRanges(), bitmap: plan.bitmapSummary)
         } catch {
-            throw ServiceError(error)
+            throw request.gaveUp(ServiceError(error), error)
         }
     }
 }

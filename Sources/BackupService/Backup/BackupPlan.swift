@@ -36,6 +36,12 @@ struct BackupPlan: Sendable {
         if bitmap.fallback != nil { sync = .full }
     }
 
+    /// Makes a full backup instead of an increment, because of what the increment was to go on.
+    mutating func fallBack(because reason: String) {
+        guard let bitmap else { preconditionFailure("an increment is made by a bitmap") }
+        use(bitmap.startedAnew(because: reason))
+    }
+
     /// Makes an increment of a backup, once it is certain enough that the bitmap counts from there.
     ///
     /// - Parameter trustsChain: take the parent for what it is named, whatever it says or holds.
@@ -118,12 +124,17 @@ struct BackupPlan: Sendable {
         return guest.withBitmaps { $0.find(bitmap.name)?.bits }
     }
 
+    /// Ends the use of the source's bitmaps, whatever the run came to.
+    func close(warn: (String) -> Void) async {
+        await Cancellation.ignoring { await bitmap?.close(warn: warn) }
+    }
+
     var bitmapSummary: BitmapSummary? {
         guard let bitmap else { return nil }
         let isUnchanged =
             sync.isIncrement && bits?.isEmpty == true && parent?.disk.device.length == source.device.length
         return BitmapSummary(
-            name: bitmap.name, mode: bitmap.mode, parent: parent?.name, fallback: bitmap.fallback,
+            name: bitmap.name, mode: bitmap.mode, parent: parent?.path, fallback: bitmap.fallback,
             isUnchanged: isUnchanged, update: bitmap.mode == .never ? nil : .done)
     }
 }

@@ -12,6 +12,10 @@ extension BackupRequest {
     ///
     /// - Throws: `ServiceError` with the code `usage`.
     public func check() throws(ServiceError) {
+        guard backingName == .auto || sync != .full else {
+            throw ServiceError(
+                .usage, "--backing-name is for --sync=top, incremental and bitmap: a full backup has none")
+        }
         guard let bitmap else { return try checkWithoutBitmap() }
         if bitmap.isEmpty { throw ServiceError(.usage, "--bitmap: the name is empty") }
         guard bitmap.utf8.count <= NamedBitmap.maximumNameLength else {
@@ -46,8 +50,8 @@ extension BackupRequest {
 
     /// Refuses to put a full backup, made in place of an increment, on top of what that was to go on.
     func checkFallbackTarget() async throws(ServiceError) {
-        guard let parent, existingTarget != .refuse else { return }
-        try await ParentChain.check(parent, format: parentFormat, spares: target)
+        guard existingTarget != .refuse else { return }
+        try await ParentChain.checkSpared(by: self)
     }
 
     private func checkWithoutBitmap() throws(ServiceError) {
@@ -55,6 +59,7 @@ extension BackupRequest {
         let needingBitmap = [
             ("--bitmap-mode", bitmapMode != nil), ("--create-bitmap", createsBitmap),
             ("--granularity", granularity != nil), ("--fallback", fallsBackToFull),
+            ("--chain", chainFolder != nil),
         ]
         if let (option, _) = needingBitmap.first(where: \.1) {
             throw ServiceError(.usage, "\(option) needs --bitmap NAME")

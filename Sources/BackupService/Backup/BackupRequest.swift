@@ -30,6 +30,15 @@ public struct BackupRequest: Sendable {
         case always
     }
 
+    /// How a backup names the file that it is based on.
+    public enum BackingName: String, Sendable, CaseIterable {
+        /// Relative to itself for an increment whose parent lies in its folder or below, absolute for all else.
+        case auto
+        case absolute
+        /// Relative to itself.
+        case relative
+    }
+
     /// What to do about a target that exists.
     public enum ExistingTarget: Sendable {
         case refuse
@@ -77,8 +86,15 @@ public struct BackupRequest: Sendable {
     public var parent: String?
     /// `nil` for qcow2: it is never recognised, as that of no backing file.
     public var parentFormat: ImageFormat?
-    /// Where the bitmap can't be relied on, make a full backup instead of an increment, and start the bitmap anew.
+    /// The folder where the files are that the parent and its chain name, and the parent itself where it isn't at its
+    /// path; `nil` for where they say.
+    public var chainFolder: String?
+    public var backingName = BackingName.auto
+    /// Where the bitmap or the parent can't be relied on, make a full backup instead of an increment, and start the bitmap
+    /// anew.
     public var fallsBackToFull = false
+    /// Whether someone is there to resume a run that stands still; else a policy that would stop it gives it up.
+    public var canBeResumed = true
     /// Format of backing files that record none; `nil` refuses them.
     public var backingFormat: ImageFormat?
     public var targetFormat = ImageFormat.qcow2

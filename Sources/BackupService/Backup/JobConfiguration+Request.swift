@@ -16,8 +16,8 @@ extension BackupJob.Configuration {
             sync: SyncMode(sync), compress: request.compression != nil,
             copyRange: request.copyRange != .off, maxWorkers: request.workers)
         speed = request.speed
-        onSourceError = ErrorPolicy(request.onSourceError)
-        onTargetError = ErrorPolicy(request.onTargetError)
+        onSourceError = request.policy(request.onSourceError)
+        onTargetError = request.policy(request.onTargetError)
         sourceTries = Self.triesOfACluster
         self.bitmap = bitmap?.name
         bitmapMode = bitmap.map { BitmapMode($0.mode) }
@@ -53,5 +53,25 @@ extension ErrorPolicy {
         case .enospc: self = .enospc
         case .stop: self = .stop
         }
+    }
+}
+
+extension BackupRequest {
+    /// A run that nobody can resume does not stand still for ever.
+    fileprivate func policy(_ handling: ErrorHandling) -> ErrorPolicy {
+        switch handling {
+        case .enospc, .stop: canBeResumed ? ErrorPolicy(handling) : .report
+        case .report, .ignore: ErrorPolicy(handling)
+        }
+    }
+
+    /// What to say of a run that an error ended which a policy of the user's would have stopped it at.
+    func gaveUp(_ cause: ServiceError, _ error: JobError) -> ServiceError {
+        guard !canBeResumed, case .copy(let failure) = error else { return cause }
+        let (option, handling) =
+            failure.side == .source ? ("--on-source-error", onSourceError) : ("--on-target-error", onTargetError)
+        guard ErrorPolicy(handling).action(for: failure.errno) == .stop else { return cause }
+        let reason = "\(option)=\(handling.rawValue) did not stop: there is no terminal to resume the run at"
+        return ServiceError(cause.code, cause.message, advice: cause.advice.map { "\(reason); \($0)" } ?? reason)
     }
 }

@@ -14,7 +14,7 @@ struct JobObserver {
             switch action {
             case .report: break  // the job ends with it
             case .stop:
-                warn("\(failure.underlying); the run stands still (signal USR2 makes it try again)")
+                warn("\(failure.underlying); the run stands still (Enter, or signal USR2, makes it try again)")
             case .ignore:
                 // What the source can't give is listed at the end. The target may be tried many times a second.
                 guard failure.side == .target, failure.range != retried else { continue }

@@ -7,6 +7,8 @@ import SystemPackage
 /// The backup that an increment goes on, open with all that lies behind it.
 struct ParentChain: Sendable {
     let disk: OpenedDisk
+    /// Its own path, from the root on.
+    let path: String
     /// What the increment records as the name of its backing file.
     let name: String
     var format: ImageFormat { disk.layers[0].format }
@@ -14,22 +16,36 @@ struct ParentChain: Sendable {
     /// Opens the parent, and makes sure that it can be one.
     ///
     /// - Parameters:
-    ///   - format: `nil` for qcow2. Never recognised: the guest of a raw disk could make it look like an image.
+    ///   - request: says where the parent is, and its format: `nil` for qcow2. That is never recognised, because the guest
+    ///     of a raw disk could make it look like an image.
     ///   - source: the disk that is backed up.
     /// - Throws: `ServiceError`: it is missing, unfinished, in use, or part of the source; its chain has a gap or a loop.
-    init(_ path: String, format: ImageFormat?, for source: OpenedDisk) async throws(ServiceError) {
+    init(_ request: BackupRequest, for source: OpenedDisk) async throws(ServiceError) {
+        guard let named = request.parent else { throw request.parentMissing }
+        let folder = request.chainFolder.map { ChainFolder(path: $0) }
+        let path = Self.place(of: named, in: folder)
         try Self.check(path, against: source)
-        let opener = DiskOpener()
+        let opener = DiskOpener(folder: folder)
         do throws(ChainError) {
-            disk = try await opener.open(path, format: format ?? .qcow2)
+            disk = try await opener.open(path, format: request.parentFormat ?? .qcow2)
         } catch {
-            throw Self.unopened(error, path, source)
+            throw Self.unopened(error, path, source, folder)
         }
         let top = source.layers[0].file.identity
         if let file = disk.files.first(where: { $0.identity == top }) {
             throw Self.leadsToSource(path, by: file.name)
         }
-        name = try ServicePath.recorded(path, kind: disk.layers[0].file.kind)
+        let kind = disk.layers[0].file.kind
+        self.path = try ServicePath.recorded(path, kind: kind)
+        name = try BackingName(request).name(of: self.path, kind: kind, isIncrement: true)
+    }
+
+    /// Where a parent is: a chain that was moved took it along.
+    private static func place(of parent: String, in folder: ChainFolder?) -> String {
+        guard let moved = folder?.path(of: parent), (try? FileStatus(path: parent)) == nil,
+            (try? FileStatus(path: moved)) != nil
+        else { return parent }
+        return moved
     }
 
     /// Looks at the file before it is opened: the source's own lock would only say that it is in use.
@@ -59,13 +75,21 @@ struct ParentChain: Sendable {
     /// Refuses a target that a parent is based on, which no increment will go on, but other backups do.
     ///
     /// The chain is only looked at, and what can't be opened is left to whoever restores it.
-    static func check(_ parent: String, format: ImageFormat?, spares target: String) async throws(ServiceError) {
-        guard let target = try? FileStatus(path: target), target.kind == .regular,
-            let disk = try? await DiskOpener(lock: nil).open(parent, format: format ?? .qcow2),
-            let file = disk.files.first(where: { $0.identity == target.identity })
+    static func checkSpared(by request: BackupRequest) async throws(ServiceError) {
+        guard let named = request.parent, let target = try? FileStatus(path: request.target), target.kind == .regular
         else { return }
+        let folder = request.chainFolder.map { ChainFolder(path: $0) }
+        let parent = place(of: named, in: folder)
+        let opener = DiskOpener(lock: nil, folder: folder)
+        var name: String?
+        if (try? FileStatus(path: parent))?.identity == target.identity {
+            name = parent
+        } else if let disk = try? await opener.open(parent, format: request.parentFormat ?? .qcow2) {
+            name = disk.files.first { $0.identity == target.identity }?.name
+        }
+        guard let name else { return }
         throw ServiceError(
-            .usage, "\(file.name) is part of the chain of \(parent): in its place, a full backup would take that away",
+            .usage, "\(name) is part of the chain of \(parent): in its place, a full backup would take that away",
             advice: "choose another target")
     }
 
@@ -75,9 +99,13 @@ struct ParentChain: Sendable {
             advice: "-b names a backup, and a backup reads nothing of the source's own file")
     }
 
-    private static func unopened(_ error: ChainError, _ path: String, _ source: OpenedDisk) -> ServiceError {
+    private static func unopened(
+        _ error: ChainError, _ path: String, _ source: OpenedDisk, _ folder: ChainFolder?
+    ) -> ServiceError {
         let cause = ServiceError(error)
         switch error {
+        case .file(_, .disk, .layer(let failure as ForeignFormatError)):
+            return ServiceError(.unsupported, "parent \(failure)", advice: "-b names a backup; -F raw for a raw one")
         case .file(let file, let role, .layer(let failure as Qcow2Error)):
             guard case .notQcow2 = failure.problem, role == .disk else { break }
             return ServiceError(
@@ -94,7 +122,8 @@ struct ParentChain: Sendable {
         where failure.errno == .noSuchFileOrDirectory:
             return ServiceError(
                 .notFound, "the chain of \(path) has a gap: \(image) needs \(file), which does not exist",
-                advice: "put it back, or have the image name where it is (qemu-img rebase -u)")
+                advice: folder.map { "put it into \($0.path)" }
+                    ?? "put it back, or name the folder that holds the files of the chain: --chain FOLDER")
         case .unknownBackingFormat: return formatNotRecorded(error)
         default: break
         }

@@ -22,7 +22,7 @@ struct SourceBitmap: Sendable {
 
     let name: String
     /// What becomes of it.
-    let mode: BackupRequest.BitmapMode
+    private(set) var mode: BackupRequest.BitmapMode
     /// What is dirty: nothing in a bitmap that is going to be made.
     let bits: DirtyBitmap
     /// Since which backup it counts; `nil` where that is not known.
@@ -31,10 +31,10 @@ struct SourceBitmap: Sendable {
     let laterBackups: [BackupID]
     private let backingStamp: UInt64
     /// Whether a backup in which nothing changed is noted as well.
-    private let alwaysSetsOrigin: Bool
+    private var alwaysSetsOrigin: Bool
     /// Why a full backup is to be made where an increment was asked for; `nil` where it need not.
-    let fallback: String?
-    private let ending: Ending
+    private(set) var fallback: String?
+    private var ending: Ending
     /// `nil` where they can't be opened.
     private let bitmaps: PersistentBitmaps?
     private let image: String
@@ -117,6 +117,16 @@ struct SourceBitmap: Sendable {
     /// Whether a request needs the source to be opened so that its bitmap can change.
     static func mayChange(_ request: BackupRequest) -> Bool {
         request.bitmap != nil && (request.bitmapMode != .never || request.fallsBackToFull)
+    }
+
+    /// The same bitmap for a full backup that is made because an increment can't be: it is cleared, whatever the mode says.
+    func startedAnew(because reason: String) -> SourceBitmap {
+        var copy = self
+        copy.fallback = reason
+        copy.mode = .onSuccess
+        copy.alwaysSetsOrigin = true
+        if copy.ending == .nothing { copy.ending = .update }
+        return copy
     }
 
     // MARK: The end

@@ -122,9 +122,7 @@ public struct BitmapOperation: Sendable {
     ) async throws(ServiceError) -> Qcow2File {
         do throws(BlockError) {
             let file = try FileDevice(path: path, access: access, lock: lock)
-            if let reason = file.lockUnavailable {
-                warn("\(path) can't be locked (\(reason.errno)): make sure that nothing else uses it")
-            }
+            if let warning = file.lockWarning("make sure that nothing else uses it") { warn(warning) }
             let image = try await Qcow2File(file)
             image.warnings.forEach(warn)
             return image

@@ -57,9 +57,7 @@ public struct CheckOperation: Sendable {
             let file = try FileDevice(
                 path: request.image, access: isChanged ? .readWrite : .readOnly,
                 lock: isChanged ? .writable : request.forceShare ? .forcedShare : .readOnlySource)
-            if let reason = file.lockUnavailable {
-                warn("\(request.image) can't be locked (\(reason.errno)): make sure that nothing else uses it")
-            }
+            if let warning = file.lockWarning("make sure that nothing else uses it") { warn(warning) }
             return file
         } catch {
             throw ServiceError(error)

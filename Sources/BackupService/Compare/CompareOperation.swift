@@ -26,14 +26,18 @@ public final class CompareOperation: Sendable {
     /// Without `isStrict`, what a guest reads is compared, and a disk that is longer than the other must go on with zeroes.
     public func run() async throws(CompareFailure) -> CompareReport {
         let count = request.workers ?? WorkerThreads.defaultCount(atMost: 16)
-        let workers = WorkerThreads(count: count)
-        defer { workers.stop() }
-        let result = await withTaskExecutorPreference(workers) { () async -> Result<CompareReport, CompareFailure> in
-            do throws(CompareFailure) {
-                return .success(try await compare(workers: count))
-            } catch {
-                return .failure(error)
+        let result: Result<CompareReport, CompareFailure>
+        do throws(ServiceError) {
+            result = try await OperationRun()(threads: count) {
+                workers async -> Result<CompareReport, CompareFailure> in
+                do throws(CompareFailure) {
+                    return .success(try await self.compare(workers: workers.count))
+                } catch {
+                    return .failure(error)
+                }
             }
+        } catch {
+            throw CompareFailure(.opening, error)
         }
         return try result.get()
     }

@@ -120,9 +120,7 @@ public struct InfoOperation: Sendable {
         do throws(BlockError) {
             let lock: ImageLockMode = request.forceShare ? .forcedShare : .readOnlySource
             let file = try FileDevice(path: path, access: .readOnly, lock: lock)
-            if let reason = file.lockUnavailable {
-                warn("\(path) can't be locked (\(reason.errno)): what is shown may be changing")
-            }
+            if let warning = file.lockWarning("what is shown may be changing") { warn(warning) }
             return file
         } catch {
             throw ServiceError(error)

@@ -14,20 +14,11 @@ enum Inspection {
     /// Whether a file has the name that a backup has until it is complete.
     static func isPartial(_ path: String) -> Bool { path.hasSuffix(FilePlace.partialSuffix) }
 
-    /// Runs work on threads of its own, on which it may block.
+    /// Runs work on a thread of its own, on which it may block.
     static func run<Value: Sendable>(
-        threads count: Int = 1, _ body: @Sendable () async throws(ServiceError) -> Value
+        _ body: @escaping @Sendable () async throws(ServiceError) -> Value
     ) async throws(ServiceError) -> Value {
-        let workers = WorkerThreads(count: count)
-        defer { workers.stop() }
-        let result = await withTaskExecutorPreference(workers) { () async -> Result<Value, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await body())
-            } catch {
-                return .failure(error)
-            }
-        }
-        return try result.get()
+        try await OperationRun()(threads: 1) { (_) async throws(ServiceError) in try await body() }
     }
 
     /// Opens a disk with its chain.

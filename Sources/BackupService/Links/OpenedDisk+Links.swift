@@ -13,7 +13,7 @@ extension OpenedDisk {
         let layer = layers[index]
         let link = ParentLink(
             name: layer.image?.references.backingFileName, header: layer.identity?.parent,
-            manifest: index < manifests.count ? manifests[index]?.parent : nil)
+            manifest: index < manifests.count ? manifests[index]?.parent : nil, path: layer.path)
         guard index + 1 < layers.count else { return link.fault(nil) }
         let below = layers[index + 1]
         let manifest = index + 1 < manifests.count ? manifests[index + 1] : nil

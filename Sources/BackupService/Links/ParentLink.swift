@@ -21,12 +21,22 @@ struct ParentLink {
     private let name: String?
     private let header: BackupIdentity.Parent?
     private let manifest: ManifestHeader.Parent?
+    /// The backup itself, behind all symbolic links; `nil` where that is not known.
+    private let path: String?
 
     /// - Parameters:
     ///   - name: the backing file as the image records it.
     ///   - header: what the image's header says of its parent.
     ///   - manifest: what the backup's own manifest says of it.
-    init(name: String?, header: BackupIdentity.Parent?, manifest: ManifestHeader.Parent?) {
+    ///   - path: where the backup is: relative names start in its folder.
+    init(name: String?, header: BackupIdentity.Parent?, manifest: ManifestHeader.Parent?, path: String? = nil) {
+        self.init(
+            name: name, header: header, manifest: manifest, folderOf: path.flatMap { try? ServicePath.resolved($0) })
+    }
+
+    /// - Parameter resolved: where the backup is, behind all symbolic links.
+    init(name: String?, header: BackupIdentity.Parent?, manifest: ManifestHeader.Parent?, folderOf resolved: String?) {
+        path = resolved
         self.name = name
         self.header = header
         self.manifest = manifest
@@ -56,7 +66,9 @@ struct ParentLink {
         // Another name of the same backup is no change.
         if let below {
             if let id = made.id, below.id == id { return false }
-            if below.name == made.name { return false }
+            if let name = below.name, name == path.map({ ImagePath.resolve(made.name, relativeTo: $0) }) ?? made.name {
+                return false
+            }
         }
         return true
     }

@@ -217,9 +217,12 @@ struct NodeReader {
 
     // MARK: Errors
 
-    private static func recognise(_ file: FileDevice) async throws(ServiceError) -> ImageFormat {
+    /// - Returns: `nil` for what is no disk that this program reads.
+    private static func recognise(_ file: FileDevice) async throws(ServiceError) -> ImageFormat? {
         do throws(BlockError) {
             return try await ImageFormat.recognised(in: file)
+        } catch .layer(is ForeignFormatError) {
+            return nil
         } catch {
             throw ServiceError(error)
         }

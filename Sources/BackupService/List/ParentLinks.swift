@@ -127,7 +127,8 @@ struct ParentLinks {
         case .outside, .missing, .unusable: return
         }
         let link = ParentLink(
-            name: image.node.parentName, header: image.recordedParent, manifest: image.node.manifest.header?.parent)
+            name: image.node.parentName, header: image.recordedParent, manifest: image.node.manifest.header?.parent,
+            path: image.node.path)
         guard let fault = link.fault(below) else { return }
         if case .rebased = fault {
             add(.rebased, fault.message(parent: name), to: index)

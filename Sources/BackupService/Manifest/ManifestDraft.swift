@@ -31,7 +31,7 @@ struct ManifestDraft: Sendable {
         } catch {
             throw ServiceError(error)
         }
-        let parent = await ManifestHeader.Parent(plan)
+        let parent = await ManifestHeader.Parent(plan, request)
         let header = ManifestHeader(
             id: id.description, created: Date(), writer: "qcowbackup \(ProgramVersion.current)",
             target: .init(

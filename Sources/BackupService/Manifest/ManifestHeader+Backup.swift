@@ -17,12 +17,12 @@ extension ManifestHeader.Parent {
     /// What a backup is based on: an increment on its parent, and with `top` on the source's backing file.
     ///
     /// - Returns: `nil` for a backup that stands alone.
-    init?(_ plan: BackupPlan) async {
+    init?(_ plan: BackupPlan, _ request: BackupRequest) async {
         if let parent = plan.parent {
             let layer = parent.disk.layers[0]
             await self.init(layer, name: parent.name, virtualSize: parent.disk.device.length)
         } else if plan.sync == .top, let backing = plan.source.backing,
-            let name = try? ServicePath.recorded(backing.path, kind: backing.file.kind)
+            let name = try? BackingName(request).name(of: backing)
         {
             await self.init(backing, name: name, virtualSize: plan.source.lengths[1])
         } else {

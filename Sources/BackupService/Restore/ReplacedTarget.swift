@@ -22,6 +22,8 @@ struct ReplacedTarget {
             let file = try FileDevice(path: path, access: .readOnly, lock: nil)
             guard file.length > 0 else { return }
             isOther = try await ImageFormat.recognised(in: file) != .qcow2
+        } catch .layer(is ForeignFormatError) {
+            isOther = true
         } catch {
             throw ServiceError(error)
         }

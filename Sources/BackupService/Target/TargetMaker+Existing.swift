@@ -93,7 +93,12 @@ extension TargetMaker {
             return try await Qcow2File(head)
         } catch {
             let cause = ServiceError(error)
-            guard case .layer(let failure as Qcow2Error) = error, case .notQcow2 = failure.problem else { throw cause }
+            switch error {
+            case .layer(is ForeignFormatError): break
+            case .layer(let failure as Qcow2Error):
+                guard case .notQcow2 = failure.problem else { throw cause }
+            default: throw cause
+            }
             throw ServiceError(
                 .unsupported, cause.message,
                 advice: "-O raw writes a plain disk into it; --force makes a new image, also of one left unfinished")

@@ -110,7 +110,7 @@ struct TargetMaker {
             options.dataFileName = ServicePath.absolute(ImagePath.resolve(name, relativeTo: request.target))
         }
         if sync == .top, let backing = source.backing {
-            options.backingFileName = try ServicePath.recorded(backing.path, kind: backing.file.kind)
+            options.backingFileName = try BackingName(request).name(of: backing)
             options.backingFormat = backing.format
         }
         if let parent {
@@ -178,8 +178,6 @@ struct TargetMaker {
     }
 
     func note(_ file: FileDevice) {
-        if let reason = file.lockUnavailable {
-            warn("\(file.name) can't be locked (\(reason.errno)): make sure that nothing else writes to it")
-        }
+        if let warning = file.lockWarning("make sure that nothing else writes to it") { warn(warning) }
     }
 }

@@ -78,6 +78,8 @@ final class LayerScan: Sendable {
                 await check(range, &buffer)
             } else if let piece = takePiece() {
                 for range in piece where share >= 1 || Double.random(in: 0..<1) < share {
+                    // The rest of the piece is left for the next run.
+                    if isOver() { return }
                     guard !state.withLock({ $0.early.contains(range) }) else { continue }
                     await check(range, &buffer)
                 }

@@ -18,7 +18,10 @@ struct LayerVerification {
     let looked: @Sendable () -> Void
 
     func checkStructure(_ verified: inout VerifiedLayer) async {
-        guard layer.format == .qcow2 else { return }
+        guard layer.format == .qcow2 else {
+            verified.wasSeen = true
+            return
+        }
         do throws(BlockError) {
             let report = try await Qcow2Check(layer.file).run()
             if report.leaks > 0 {
@@ -27,9 +30,11 @@ struct LayerVerification {
             var problems: [String] = []
             if report.corruptions > 0 { problems.append("\(report.corruptions) errors in its structure") }
             if report.checkErrors > 0 { problems.append("\(report.checkErrors) parts of it could not be checked") }
-            verified.structureProblems = problems
+            (verified.wasSeen, verified.structureProblems) = (true, problems)
+        } catch .cancelled {
+            // Nothing is known.
         } catch {
-            verified.structureProblems = [ServiceError(error).message]
+            (verified.wasSeen, verified.structureProblems) = (true, [ServiceError(error).message])
         }
     }
 

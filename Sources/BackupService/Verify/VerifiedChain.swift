@@ -130,6 +130,7 @@ struct VerifiedChain {
 extension VerifiedLayer {
     /// Takes over what was found in the same file for another chain. What doesn't fit this chain stays.
     mutating func adopt(_ other: VerifiedLayer) {
+        wasSeen = other.wasSeen
         structureProblems = other.structureProblems
         checkedRanges = other.checkedRanges
         (checkedLength, length) = (other.checkedLength, other.length)

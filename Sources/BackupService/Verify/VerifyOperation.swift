@@ -11,7 +11,7 @@ public final class VerifyOperation: Sendable {
     private let request: VerifyRequest
     private let warn: @Sendable (String) -> Void
     private let state = Locked(State())
-    private let isStopped = Locked(false)
+    private let operation = OperationRun()
 
     private struct State {
         var scan: LayerScan?
@@ -40,7 +40,7 @@ public final class VerifyOperation: Sendable {
 
     /// Ends the run soon, as if there were no time left. May be called at any time, from any thread.
     public func stop() {
-        isStopped.withLock { $0 = true }
+        operation.cancel()
     }
 
     /// Proves the backups, one after the other.
@@ -53,22 +53,24 @@ public final class VerifyOperation: Sendable {
         let clock = ContinuousClock()
         let deadline = request.duration.map { clock.now + $0 }
         // However little time there is, each run comes a piece further.
-        let isOver = { @Sendable [isStopped, state] in
-            if isStopped.withLock({ $0 }) { return true }
+        let isOver = { @Sendable [operation, state] in
+            if operation.isCancelled { return true }
             guard let deadline, clock.now >= deadline else { return false }
             return state.withLock { $0.hasLooked }
         }
-        return try await Inspection.run(threads: count) { () async throws(ServiceError) in
+        return try await operation(threads: count) { [self] threads async throws(ServiceError) in
             var reports: [Int: VerifyReport] = [:]
-            for index in await order(of: request.backups) where reports.isEmpty || !isStopped.withLock({ $0 }) {
+            for index in await order(of: request.backups) where reports.isEmpty || !operation.isCancelled {
                 let backup = request.backups[index]
                 let start = clock.now
                 var report: VerifyReport
                 do throws(ServiceError) {
-                    report = try await verify(backup, workers: count, isOver: isOver)
+                    report = try await verify(backup, workers: threads.count, isOver: isOver)
                 } catch {
+                    // What was looked at before stands.
+                    if error.code == .cancelled, !reports.isEmpty { break }
                     // One of many that can't be looked at doesn't keep the others from it.
-                    guard request.backups.count > 1 else { throw error }
+                    guard request.backups.count > 1, error.code != .cancelled else { throw error }
                     report = VerifyReport(backup: backup)
                     report.failure = error
                 }
@@ -124,7 +126,7 @@ public final class VerifyOperation: Sendable {
             state.totalRanges += chain.unseen(state.layers.keys).reduce(0) { $0 + $1 }
         }
         for index in await order(of: chain.layers.map(\.path)) {
-            if isStopped.withLock({ $0 }) { break }
+            if operation.isCancelled { break }
             let subject = chain.subject(of: index)
             if let known = state.withLock({ $0.layers[subject] }) {
                 chain.layers[index].adopt(known)
@@ -135,10 +137,16 @@ public final class VerifyOperation: Sendable {
                 workers: workers, warn: warn, isOver: isOver
             ) { [state] in state.withLock { $0.hasLooked = true } }
             await verification.checkStructure(&chain.layers[index])
+            if operation.isCancelled { break }
             if let proof = chain.proofs[index], let manifest = chain.manifests[index] {
-                try await verification.prove(proof, by: manifest, &chain.layers[index]) { scan in
-                    state.withLock { $0.scan = scan }
+                var layer = chain.layers[index]
+                // It stops by itself, and keeps what is proven until then.
+                try await Cancellation.ignoring { () async throws(ServiceError) in
+                    try await verification.prove(proof, by: manifest, &layer) { scan in
+                        state.withLock { $0.scan = scan }
+                    }
                 }
+                chain.layers[index] = layer
                 let rangeCount = chain.layers[index].rangeCount
                 state.withLock { state in
                     state.scan = nil
@@ -151,7 +159,9 @@ public final class VerifyOperation: Sendable {
         report.layers = chain.layers
         if let source {
             do throws(ServiceError) {
-                report.comparison = try await compare(disk, with: source, workers: workers, isOver: isOver)
+                report.comparison = try await Cancellation.ignoring { () async throws(ServiceError) in
+                    try await compare(disk, with: source, workers: workers, isOver: isOver)
+                }
             } catch {
                 // What is proven stands.
                 report.failure = error

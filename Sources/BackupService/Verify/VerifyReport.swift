@@ -79,6 +79,8 @@ public struct VerifiedLayer: Sendable {
 
     public var path: String
     public var manifest: ManifestState
+    /// Whether there was time to look at it at all.
+    public var wasSeen = false
     /// What is wrong with the structure; empty where nothing is, `nil` where the format has none.
     public var structureProblems: [String]?
     /// What doesn't fit the rest of the chain.
@@ -109,7 +111,7 @@ public struct VerifiedLayer: Sendable {
     public var verdict: VerifyReport.Verdict {
         if !problems.isEmpty || !bad.isEmpty || unseenBad > 0 || structureProblems?.isEmpty == false { return .bad }
         switch manifest {
-        case .notUsed: return .sound
+        case .notUsed: return wasSeen ? .sound : .unproven
         case .used where hasChanged: return .unproven
         case .used: return isComplete ? .proven : .sound
         case .missing, .unusable: return .unproven

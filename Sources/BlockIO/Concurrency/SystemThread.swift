@@ -6,15 +6,22 @@ public import SystemPackage
 
 /// A thread of the operating system, for work that blocks.
 public enum SystemThread {
+    /// Bytes of a thread's stack. What recurses most is the decoding of JSON, which goes 512 levels deep at most.
+    private static let stackLength = 2 << 20
+
     /// Starts a thread that runs `body` and ends with it. Nothing waits for it.
     ///
     /// - Parameter name: what debuggers and process listings show; at most 15 bytes.
     /// - Throws: the error of `pthread_create`: most often EAGAIN, where the number of threads is limited.
     public static func start(_ name: StaticString, _ body: @escaping @Sendable () -> Void) throws(Errno) {
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        defer { pthread_attr_destroy(&attributes) }
+        pthread_attr_setstacksize(&attributes, stackLength)
         let work = Unmanaged.passRetained(Work(name: name, body: body))
         var thread = pthread_t()
         let result = pthread_create(
-            &thread, nil,
+            &thread, &attributes,
             { work in
                 let work = Unmanaged<Work>.fromOpaque(work!).takeRetainedValue()
                 work.name.withUTF8Buffer { name in

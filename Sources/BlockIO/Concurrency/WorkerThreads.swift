@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Glibc
+public import SystemPackage
 
 /// The threads on which block I/O runs.
 ///
@@ -11,7 +12,7 @@ import Glibc
 ///         group.addTask(executorPreference: workers) { ... }
 ///     }
 public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
-    // `jobs`, `running` and `isStopping` are guarded by `mutex`; the rest is set at init.
+    // `jobs`, `running` and `isStopping` are guarded by `mutex`; the rest is set at init, before anyone else knows of it.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let jobAdded: UnsafeMutablePointer<pthread_cond_t>
     private var jobs = FIFOQueue<UnownedJob>()
@@ -32,6 +33,10 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
     /// Number of threads that were asked for.
     public let count: Int
 
+    /// Why not even one thread could be started; `nil` where there is one. Jobs then run on the thread that hands them
+    /// over: whoever may not block must not go on.
+    public private(set) var startFailure: Errno?
+
     /// Starts the threads. They live until `stop()`, or as long as the process.
     ///
     /// The system may refuse some of them, where the number of processes is limited: one is enough to go on.
@@ -47,7 +52,12 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
         precondition(mutexResult == 0 && conditionResult == 0)
         pthread_mutex_lock(mutex)
         for _ in 0..<count {
-            startThread()
+            do throws(Errno) {
+                try startThread()
+            } catch {
+                if running == 0 { startFailure = error }
+                break
+            }
         }
         pthread_mutex_unlock(mutex)
     }
@@ -59,9 +69,12 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
         let this = Unmanaged.passRetained(self)
         defer { this.release() }
         pthread_mutex_lock(mutex)
+        // A task that comes back after `stop()` must not wait for ever, whether there is a thread for it or not.
+        if running == 0, (try? startThread()) == nil {
+            pthread_mutex_unlock(mutex)
+            return job.runSynchronously(on: asUnownedTaskExecutor())
+        }
         jobs.append(job)
-        // A task that comes back after `stop()` must not wait for ever.
-        if running == 0 { startThread() }
         pthread_mutex_unlock(mutex)
         pthread_cond_signal(jobAdded)
     }
@@ -77,14 +90,10 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
     }
 
     /// Starts a thread; `mutex` is held.
-    private func startThread() {
-        do {
-            // The thread holds the executor until it ends.
-            try SystemThread.start("block-io") { self.runJobs() }
-            running += 1
-        } catch {
-            precondition(running > 0, "no thread could be started: \(error)")
-        }
+    private func startThread() throws(Errno) {
+        // The thread holds the executor until it ends.
+        try SystemThread.start("block-io") { self.runJobs() }
+        running += 1
     }
 
     private func runJobs() {

@@ -5,7 +5,7 @@
 /// Raw files, image formats, NBD exports and wrappers around them all appear as this, and the job core knows nothing
 /// else. Every transfer is whole: it moves all the bytes that were asked for or throws. Requests may overlap in time;
 /// what overlapping writes leave behind is undefined, as on a real disk. Blocking calls are fine inside, since the
-/// work runs on `WorkerThreads`.
+/// work runs on `WorkerThreads`. A request of a task that was cancelled fails: `Cancellation`.
 public protocol BlockDevice: AnyObject, Sendable {
     /// What a person calls the device: a path or a URL.
     var name: String { get }
@@ -130,11 +130,12 @@ extension BlockDevice {
 
     public func flush() async throws(BlockError) {}
 
-    /// Checks that a request lies on the disk.
+    /// Checks that a request lies on the disk, and that it is still wanted.
     ///
-    /// - Throws: `BlockError.outOfRange`.
+    /// - Throws: `BlockError.outOfRange`; `.cancelled` where the task was cancelled that makes the request.
     @inlinable
     public func checkRange(at offset: UInt64, length: UInt64) throws(BlockError) {
+        try Cancellation.check()
         guard offset <= self.length, length <= self.length - offset else {
             throw .outOfRange(device: name, offset: offset, length: length, deviceLength: self.length)
         }

@@ -107,6 +107,7 @@ extension FileDevice {
         var done: UInt64 = 0
         while done < length {
             let count = min(length - done, UInt64(zeroes.count))
+            try Cancellation.check()
             try writeCached(at: offset + done, from: zeroes.prefix(Int(count)))
             done += count
         }

@@ -24,6 +24,8 @@ public final class FileDevice: StorageDevice {
 
     /// Why the file isn't locked although that was asked for: its file system has no locks.
     public let lockUnavailable: SystemCallError?
+    /// Whether it is locked by means that another use by this process doesn't notice, and may end.
+    public let isLockedClassically: Bool
 
     let descriptor: OwnedDescriptor
     /// Held as long as the device lives. Declared behind the descriptor, which it needs.
@@ -92,9 +94,11 @@ public final class FileDevice: StorageDevice {
                 throw .locked(error)
             }
             lockUnavailable = acquired.unavailable
+            isLockedClassically = acquired.isClassic
             lock = consume acquired
         } else {
             lockUnavailable = nil
+            isLockedClassically = false
             lock = nil
         }
         var status = stat()
@@ -143,6 +147,7 @@ public final class FileDevice: StorageDevice {
 
     public func flush() async throws(BlockError) {
         guard access != .readOnly else { return }
+        try Cancellation.check()
         while case .failure(let error) = calls.sync(descriptor.rawValue) {
             guard error == .interrupted else {
                 throw .system(SystemCallError(call: "fdatasync", errno: error, path: name))

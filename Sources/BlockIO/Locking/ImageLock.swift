@@ -12,7 +12,11 @@ import SystemPackage
 public struct ImageLock: ~Copyable, Sendable {
     private let descriptor: Int32
     private let path: String
-    private let system: LockCalls
+    private var system: LockCalls
+    /// What to lock with where `system` knows no such locks; `nil` for nothing.
+    private var fallback: LockCalls?
+    /// Whether the locks are classic ones, which belong to the process: that deserves a warning.
+    public private(set) var isClassic = false
     public private(set) var mode: ImageLockMode
     /// Why nothing is locked: the system or its file system has no such locks. `nil` where the locks are held.
     public private(set) var unavailable: SystemCallError?
@@ -27,18 +31,19 @@ public struct ImageLock: ~Copyable, Sendable {
     public static func acquire(
         descriptor: Int32, path: String, mode: ImageLockMode
     ) throws(ImageLockError) -> ImageLock {
-        try acquire(descriptor: descriptor, path: path, mode: mode, system: LockCalls())
+        try acquire(descriptor: descriptor, path: path, mode: mode, system: LockCalls(), fallback: .classic)
     }
 
     static func acquire(
-        descriptor: Int32, path: String, mode: ImageLockMode, system: LockCalls
+        descriptor: Int32, path: String, mode: ImageLockMode, system: LockCalls, fallback: LockCalls? = nil
     ) throws(ImageLockError) -> ImageLock {
-        var lock = ImageLock(descriptor: descriptor, path: path, system: system)
+        var lock = ImageLock(descriptor: descriptor, path: path, system: system, fallback: fallback)
         try lock.change(to: mode)
         return lock
     }
 
-    private init(descriptor: Int32, path: String, system: LockCalls) {
+    private init(descriptor: Int32, path: String, system: LockCalls, fallback: LockCalls?) {
+        self.fallback = fallback
         self.descriptor = descriptor
         self.path = path
         self.mode = ImageLockMode(used: [], notShared: [])
@@ -63,6 +68,14 @@ public struct ImageLock: ~Copyable, Sendable {
             case .error(let error): throw error
             case .unavailable(let reason):
                 unlock(held)
+                if let fallback {
+                    system = fallback
+                    self.fallback = nil
+                    mode = ImageLockMode(used: [], notShared: [])
+                    try change(to: newMode)
+                    isClassic = unavailable == nil
+                    return
+                }
                 unavailable = reason
                 mode = newMode
                 return

@@ -28,6 +28,9 @@ int clinux_rename_noreplace(const char *from, const char *to);
 int clinux_lock_byte(int descriptor, int64_t byte, int16_t type);
 // As fcntl(F_OFD_GETLK): on success *type is F_UNLCK where the lock could be had.
 int clinux_probe_byte(int descriptor, int64_t byte, int16_t *type);
+// The same with classic POSIX locks, which belong to the process.
+int clinux_lock_byte_classic(int descriptor, int64_t byte, int16_t type);
+int clinux_probe_byte_classic(int descriptor, int64_t byte, int16_t *type);
 
 int clinux_block_device_size(int descriptor, uint64_t *bytes);
 int clinux_block_device_zero_out(int descriptor, uint64_t offset, uint64_t length);
@@ -35,6 +38,9 @@ int clinux_block_device_zero_out(int descriptor, uint64_t offset, uint64_t lengt
 int clinux_direct_io_alignment(int descriptor, uint32_t *memory, uint32_t *offset);
 // The file system's magic number (statfs f_type).
 int clinux_filesystem_type(int descriptor, uint64_t *type);
+
+// Has all threads take their memory from one heap.
+void clinux_share_heap(void);
 
 // Names the calling thread, for debuggers and process listings.
 int clinux_name_thread(const char *name);

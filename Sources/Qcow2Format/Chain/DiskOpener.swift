@@ -141,9 +141,7 @@ public struct DiskOpener: Sendable {
     }
 
     private func note(_ file: FileDevice, in chain: inout Chain) {
-        if let reason = file.lockUnavailable {
-            chain.warnings.append("\(file.name) can't be locked (\(reason.errno)): make sure that nothing writes to it")
-        }
+        if let warning = file.lockWarning("make sure that nothing writes to it") { chain.warnings.append(warning) }
     }
 
     private func recognise(_ file: FileDevice, _ role: ChainError.Role) async throws(ChainError) -> ImageFormat {

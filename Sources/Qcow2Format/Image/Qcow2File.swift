@@ -32,7 +32,7 @@ public struct Qcow2File: Sendable {
     ///
     /// - Parameter forInspection: whether only the image itself is looked at: then its data may be encrypted, the names
     ///   of other files need not be text, and the file may end before its tables. `open` may fail all the same.
-    /// - Throws: `BlockError.layer` with a `Qcow2Error`.
+    /// - Throws: `BlockError.layer` with a `Qcow2Error`, or a `ForeignFormatError`.
     public init(_ file: any StorageDevice, forInspection: Bool = false) async throws(BlockError) {
         let bytes = try await Self.headerBytes(of: file)
         do throws(Qcow2Error.Problem) {
@@ -44,6 +44,11 @@ public struct Qcow2File: Sendable {
                 fileLength: file.length, forInspection: forInspection)
             if !forInspection { try Self.checkNames(in: header) }
         } catch {
+            switch error {
+            // Better told by the name of what it is.
+            case .notQcow2, .version: try await ImageFormat.refuseForeign(file)
+            default: break
+            }
             throw .layer(Qcow2Error(image: file.name, error))
         }
         self.file = file

@@ -57,6 +57,30 @@ struct BackupBitmapOptions: ParsableArguments {
         completion: .file())
     var parent: String?
 
+    @Option(
+        name: .customLong("backing-name"),
+        help: ArgumentHelp(
+            "How TARGET records the name of what it is based on. (default: auto)",
+            discussion: """
+                auto: an increment names PARENT relative to itself where that lies in TARGET's folder or below, so that a \
+                chain can be moved and copied as a whole; by its absolute name elsewhere, as with top. absolute, \
+                relative: always so.
+                """,
+            valueName: "how"))
+    var backingName: BackupRequest.BackingName?
+
+    @Option(
+        name: .customLong("chain"),
+        help: ArgumentHelp(
+            "The folder to which PARENT and the files that it is based on were moved. (default: where the files say)",
+            discussion: """
+                Each of them is then looked for there, by the last part of its recorded name; PARENT only where it isn't \
+                at its path.
+                """,
+            valueName: "folder"),
+        completion: .directory)
+    var folder: String?
+
     @Flag(
         name: .customLong("trust-chain"),
         help: ArgumentHelp(
@@ -69,12 +93,13 @@ struct BackupBitmapOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What to do where an increment is asked for and the bitmap can't be relied on.",
+            "What to do where an increment is asked for and the bitmap or PARENT can't be relied on.",
             discussion: """
-                It may be missing, damaged, marked in use by a program that crashed, disabled, or of another \
-                --granularity; or the files behind SOURCE have changed, which it doesn't tell. none: give up. full: make \
-                a full backup, which needs no PARENT, and start the bitmap anew; SOURCE must be writable. Where the list \
-                of SOURCE's bitmaps is damaged, the backup is made, no bitmap is, and the exit code is 1.
+                The bitmap may be missing, damaged, marked in use by a program that crashed, disabled, or of another \
+                --granularity; or the files behind SOURCE have changed, which it doesn't tell. PARENT may be missing, \
+                broken, or not the backup from which the bitmap counts. none: give up. full: say why, make a full backup, \
+                and start the bitmap anew; SOURCE must be writable. Where the list of SOURCE's bitmaps is damaged, the \
+                backup is made, no bitmap is, and the exit code is 1.
                 """,
             valueName: "mode"))
     var fallback = Fallback.none
@@ -84,12 +109,18 @@ struct BackupBitmapOptions: ParsableArguments {
         help: "Exit with 4 after a fallback, and with 5 where nothing had changed. TARGET is complete either way.")
     var isStrict = false
 
+    func validate() throws {
+        if let folder, folder.isEmpty { throw ValidationError("--chain takes the name of a folder") }
+    }
+
     func apply(to request: inout BackupRequest) {
         request.bitmap = bitmap
         request.bitmapMode = bitmapMode
         request.createsBitmap = createsBitmap
         request.granularity = granularity?.bytes
         request.parent = parent
+        request.backingName = backingName ?? .auto
+        request.chainFolder = folder
         request.trustsChain = trustsChain
         request.fallsBackToFull = fallback == .full
     }

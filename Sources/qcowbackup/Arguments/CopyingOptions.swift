@@ -37,7 +37,8 @@ struct CopyingOptions: ParsableArguments {
             "What to do when the source can't be read.",
             discussion: """
                 report: give up. ignore: after three tries go on with zeroes in place of the cluster, list \
-                what is missing, and exit with code 3. stop: stand still until resumed, then try again. enospc: as report.
+                what is missing, and exit with code 3. stop: stand still until resumed, then try again; without a terminal \
+                to resume it at, as report. enospc: as report.
                 """,
             valueName: "action"))
     var onSourceError: BackupRequest.ErrorHandling = .report
@@ -48,7 +49,8 @@ struct CopyingOptions: ParsableArguments {
             "What to do when TARGET can't be written.",
             discussion: """
                 report: give up. ignore: try again until it works. stop: stand still until resumed, then try \
-                again. enospc: stop where there is no space, report all else.
+                again; without a terminal to resume it at, as report. enospc: stop where there is no space, or a quota is \
+                used up, report all else.
                 """,
             valueName: "action"))
     var onTargetError: BackupRequest.ErrorHandling = .report

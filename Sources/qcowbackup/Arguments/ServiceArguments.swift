@@ -14,4 +14,6 @@ extension BackupRequest.ErrorHandling: ExpressibleByArgument {}
 
 extension BackupRequest.BitmapMode: ExpressibleByArgument {}
 
+extension BackupRequest.BackingName: ExpressibleByArgument {}
+
 extension RepairScope: ExpressibleByArgument {}

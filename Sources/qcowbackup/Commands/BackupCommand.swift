@@ -80,6 +80,10 @@ struct BackupCommand: CopyingCommand {
         return CopyingRun(
             isCompressed: request.compression != nil, isStrict: bitmapOptions.isStrict,
             check: { () throws(ServiceError) in try request.check() },
-            make: { warn in environment.makeBackup(request, warn) })
+            make: { canBeResumed, warn in
+                var request = request
+                request.canBeResumed = canBeResumed
+                return environment.makeBackup(request, warn)
+            })
     }
 }

@@ -52,16 +52,17 @@ enum BackupHelp {
         INCREMENTS:
           The bitmap must count from PARENT: what it doesn't mark is taken from there. Another \
         PARENT is refused: backups made by qcowbackup record which one they are, and of others a sample is compared with \
-        SOURCE. PARENT is recorded by its absolute name, with no \
-        symbolic link on the way; only a device by the name given. The disk may have grown or shrunk since.
+        SOURCE. A PARENT in TARGET's folder or below is recorded relative to TARGET, so that the chain can be moved as a \
+        whole; another one by its absolute name, with no symbolic link on the way; only a device by the name given \
+        (--backing-name). The disk may have grown or shrunk since.
           Whatever ends a run before TARGET is complete leaves the bitmap as it was. If then the bitmap can't be updated, \
         the message says so: TARGET is a good PARENT for the next increment even so.
           A disk in use by a virtual machine is refused. A bitmap that missed changes, as after a crash, is refused too: \
-        --fallback=full makes a full backup then.
+        --fallback=full makes a full backup then, and where PARENT is missing, broken or another one.
 
         WHILE IT RUNS:
-          signal USR1 prints how far it is; signal USR2, or Enter where the bar is shown, makes it stand still, and go \
-        on the next time.
+          signal USR1 prints how far it is; signal USR2, or Enter at a terminal, makes it stand still, and go on the \
+        next time.
 
         EXIT CODES:
           0      the backup is complete and on stable storage

@@ -20,7 +20,8 @@ struct CopyingRun {
     var isStrict = false
     /// Refuses options that contradict each other.
     var check: () throws(ServiceError) -> Void = { () throws(ServiceError) in }
-    var make: (_ warn: @escaping @Sendable (String) -> Void) -> RunningBackup
+    /// Makes it: whether someone can resume it where it stands still, and what takes its warnings.
+    var make: (_ canBeResumed: Bool, _ warn: @escaping @Sendable (String) -> Void) -> RunningBackup
 }
 
 extension CopyingCommand {
@@ -47,8 +48,8 @@ extension CopyingCommand {
             console: console, progressMode: progressMode, printsJSON: printsJSON,
             isQuiet: output.quiet, abandon: environment.abandon)
         let inbox = SignalInbox()
-        if progressMode == .bar && console.canBeAsked { PauseKey.listen(on: console.input, for: inbox) }
-        let outcome = supervisor.run(inbox: inbox, run.make)
+        if console.canBeAsked { PauseKey.listen(on: console.input, for: inbox) }
+        let outcome = supervisor.run(inbox: inbox) { warn in run.make(console.canBeAsked, warn) }
 
         switch outcome.result {
         case .success(let summary):

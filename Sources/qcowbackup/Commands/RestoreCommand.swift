@@ -75,8 +75,10 @@ struct RestoreCommand: CopyingCommand {
 
     func copyingRun(in environment: ProgramEnvironment) throws -> CopyingRun {
         let request = try request()
-        return CopyingRun(isCompressed: request.copy.compression != nil) { warn in
-            environment.makeRestore(request, warn)
+        return CopyingRun(isCompressed: request.copy.compression != nil) { canBeResumed, warn in
+            var request = request
+            request.copy.canBeResumed = canBeResumed
+            return environment.makeRestore(request, warn)
         }
     }
 }

@@ -35,7 +35,7 @@ struct Supervisor {
     ///
     /// - Parameters:
     ///   - inbox: made by the calling thread.
-    ///   - make: starts nothing yet.
+    ///   - make: starts nothing yet. What it makes does all that takes time on threads of its own.
     func run<Value, Failure>(
         inbox: SignalInbox, _ make: (_ warn: @escaping @Sendable (String) -> Void) -> RunningWork<Value, Failure>
     ) -> Outcome<Value, Failure> {
@@ -47,7 +47,7 @@ struct Supervisor {
         let end = Locked<Result<Value, Failure>?>(nil)
         let clock = ContinuousClock()
         let start = clock.now
-        Task.detached {
+        Task.detached(executorPreference: ImmediateExecutor()) {
             let result: Result<Value, Failure>
             do throws(Failure) {
                 result = .success(try await work.run())

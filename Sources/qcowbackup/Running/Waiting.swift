@@ -3,13 +3,14 @@
 import BlockIO
 import Dispatch
 
-/// Runs asynchronous work while the calling thread, which must not be one of the pool's, waits for its end.
+/// Runs asynchronous work, which does all that takes time on threads of its own, while the calling thread waits for its
+/// end.
 func waiting<Value: Sendable, Failure: Error>(
     for work: @escaping @Sendable () async throws(Failure) -> Value
 ) -> Result<Value, Failure> {
     let result = Locked<Result<Value, Failure>?>(nil)
     let end = DispatchSemaphore(value: 0)
-    Task.detached {
+    Task.detached(executorPreference: ImmediateExecutor()) {
         do throws(Failure) {
             let value = try await work()
             result.withLock { $0 = .success(value) }

@@ -34,12 +34,18 @@ import Testing
         for index in 1...longest {
             try await directory.makeOverlay("\(index)", over: "\(index - 1)", length: 1 << 20)
         }
-        let parent = try await ParentChain(directory.file("\(longest - 2)").string, format: nil, for: source)
+        let parent = try await ParentChain(Self.request(directory, parent: longest - 2), for: source)
         try parent.checkLength { _ in }
         _ = try await DiskOpener().open(directory.file("\(longest - 1)").string)
-        let full = try await ParentChain(directory.file("\(longest - 1)").string, format: nil, for: source)
+        let full = try await ParentChain(Self.request(directory, parent: longest - 1), for: source)
         let error = try await refusal { try full.checkLength { _ in } }
         #expect(error.code == .unsupported)
         await #expect(throws: ChainError.self) { _ = try await DiskOpener().open(directory.file("\(longest)").string) }
+    }
+
+    private static func request(_ directory: TemporaryDirectory, parent: Int) -> BackupRequest {
+        var request = BackupRequest(source: "source", target: directory.file("target").string)
+        request.parent = directory.file("\(parent)").string
+        return request
     }
 }

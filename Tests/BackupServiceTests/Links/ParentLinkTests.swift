@@ -53,6 +53,19 @@ import Testing
             testDescription: "has grown", below: .init(name: "/b/full", virtualSize: size + 512), faults: (nil, nil)),
     ]
 
+    /// A relative name is the same as an absolute one of the same file.
+    @Test(arguments: [("/b/full", nil), ("/b/other", LinkFault.rebased(from: "full"))])
+    func relativeName(below: String, fault: LinkFault?) {
+        let manifest = ManifestHeader.Parent(name: "full", id: nil, virtualSize: Self.size, content: nil)
+        // No file has that path, and so no link leads elsewhere.
+        let moved = ParentLink(name: "/x/full", header: nil, manifest: manifest, path: nil)
+        #expect(moved.fault(.init(name: "/x/full")) == .rebased(from: "full"))
+        let same = ParentLink(name: "full", header: nil, manifest: manifest)
+        #expect(same.fault(.init(name: "/anywhere/full")) == nil)
+        let rebased = ParentLink(name: below, header: nil, manifest: manifest, folderOf: "/b/monday")
+        #expect(rebased.fault(.init(name: below)) == fault)
+    }
+
     @Test(arguments: cases) func fault(_ link: Case) {
         let withManifest = ParentLink(name: link.name, header: Self.header, manifest: Self.manifest)
         #expect(withManifest.fault(link.below) == link.faults.0)

@@ -15,6 +15,8 @@ struct BackupShelf {
     let directory: TemporaryDirectory
     /// The folder's name in the directory.
     let folder: String
+    /// How increments name their parents.
+    var backingName = BackupRequest.BackingName.auto
 
     /// - Parameter isEmpty: whether to make no backups.
     init(folder: String = "shelf", isEmpty: Bool = false) async throws {
@@ -89,6 +91,7 @@ struct BackupShelf {
             $0.sync = .incremental
             $0.bitmap = "b0"
             $0.parent = file(parent)
+            $0.backingName = backingName
             change(&$0)
         }
     }

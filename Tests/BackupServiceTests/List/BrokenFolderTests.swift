@@ -122,9 +122,12 @@ import Testing
         #expect(folder.isSound == isFine)
     }
 
-    /// Where all were moved together, they are found, and the user told how they can be read.
-    @Test func movedFolder() async throws {
-        let shelf = try await BackupShelf()
+    /// Where all were moved together, they are found, and the user told how they can be read that name each other from the
+    /// root on.
+    @Test(arguments: [BackupRequest.BackingName.absolute, .auto])
+    func movedFolder(naming: BackupRequest.BackingName) async throws {
+        var shelf = try await BackupShelf()
+        shelf.backingName = naming
         try await shelf.fill()
         let before = try await shelf.list()
         let moved = shelf.directory.file("moved").string
@@ -132,7 +135,8 @@ import Testing
         let folder = try await ListOperation(folder: moved, warn: { _ in }).run()
         #expect(folder.nodes.map(\.name) == before.nodes.map(\.name))
         #expect(folder.nodes.map(\.parent) == before.nodes.map(\.parent))
-        #expect(folder.nodes.dropFirst().allSatisfy { $0.problems.map(\.kind) == [.parentMoved] && $0.isUsable })
+        let expected: [BackupProblem.Kind] = naming == .absolute ? [.parentMoved] : []
+        #expect(folder.nodes.dropFirst().allSatisfy { $0.problems.map(\.kind) == expected && $0.isUsable })
     }
 
     @Test func unreadableParts() async throws {

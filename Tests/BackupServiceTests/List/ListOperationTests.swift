@@ -37,7 +37,7 @@ import Testing
         #expect(last.sync == "incremental")
         #expect(last.parent == .here(3))
         #expect(last.parentID == folder["d.qcow2"]?.id)
-        #expect(last.parentName == shelf.file("d.qcow2"))
+        #expect(last.parentName == "d.qcow2")
         #expect(folder.chain(of: 4).map { folder.nodes[$0].name } == ["e.qcow2", "d.qcow2", "a-full.qcow2"])
 
         let raw = try #require(folder["f.raw"])

@@ -51,8 +51,42 @@ struct ImageLockFailureTests {
                 })
         }
 
-        func lock(_ mode: ImageLockMode) throws(ImageLockError) -> ImageLock {
-            try .acquire(descriptor: -1, path: "disk.img", mode: mode, system: calls)
+        func lock(
+            _ mode: ImageLockMode, fallback: ImaginaryFile? = nil
+        ) throws(ImageLockError) -> ImageLock {
+            try .acquire(descriptor: -1, path: "disk.img", mode: mode, system: calls, fallback: fallback?.calls)
+        }
+    }
+
+    /// Where there are no locks of open files, those of processes take their place, and are known to be weaker.
+    @Test(arguments: callsOfReader)
+    func classicLocksTakeTheirPlace(failingCall: Int) throws {
+        let file = ImaginaryFile(failingCall: failingCall, errno: .invalidArgument)
+        let classic = ImaginaryFile(failingCall: 0, errno: .invalidArgument)
+        let lock = try file.lock(.readOnlySource, fallback: classic)
+        let (reason, isClassic) = (lock.unavailable, lock.isClassic)
+        #expect(reason == nil && isClassic)
+        #expect(file.locked == [] && classic.locked == [100, 201, 203])
+        lock.release()
+        #expect(classic.locked == [])
+    }
+
+    @Test func whereThereIsNoLockAtAllThatIsReported() throws {
+        let file = ImaginaryFile(failingCall: 1, errno: .invalidArgument)
+        let classic = ImaginaryFile(failingCall: 1, errno: .noLocks)
+        let lock = try file.lock(.readOnlySource, fallback: classic)
+        let (reason, isClassic) = (lock.unavailable, lock.isClassic)
+        #expect(reason?.errno == .noLocks)
+        #expect(!isClassic && classic.locked == [])
+        lock.release()
+    }
+
+    /// A lock that somebody else holds is no reason to try a weaker one.
+    @Test func aConflictIsNoReasonForClassicLocks() throws {
+        let file = ImaginaryFile(failingCall: 1, errno: .resourceTemporarilyUnavailable)
+        #expect(throws: ImageLockError.self) {
+            let lock = try file.lock(.readOnlySource, fallback: ImaginaryFile(failingCall: 0, errno: .noLocks))
+            lock.release()
         }
     }
 

@@ -91,6 +91,96 @@ struct ChainFallbackTests {
         }
     }
 
+    enum LostParent: String, Sendable, CaseIterable {
+        case missing, empty, cutOff, otherFormat, ofAnotherDisk, ofAnotherDay, withAGap
+    }
+
+    /// Makes the last backup useless as a parent, and names what to say of it.
+    private func spoil(_ parent: FilePath, as lost: LostParent, of disk: ChainedDisk) async throws -> String {
+        let name = parent.lastComponent?.string ?? ""
+        switch lost {
+        case .missing:
+            try FileManager.default.removeItem(atPath: parent.string)
+            return "does not exist"
+        case .empty:
+            try disk.directory.write([], to: name)
+            return "parent"
+        case .cutOff:
+            try disk.directory.write(Array(try disk.directory.read(name).prefix(70_000)), to: name)
+            return "parent"
+        case .otherFormat:
+            try FileManager.default.removeItem(atPath: parent.string)
+            try await Program.qemuIMG.runSuccessfully([
+                "convert", "-O", "vmdk", disk.path.string, parent.string,
+            ])
+            return "VMDK"
+        case .ofAnotherDisk:
+            try FileManager.default.removeItem(atPath: parent.string)
+            try await Peers.create(parent, "", disk.length)
+            try await Peers.io(parent, ["write -P 99 0 \(disk.length)"])
+            return "is not the backup from which"
+        case .ofAnotherDay:
+            // A backup of this program, and not the one that the bitmap was cleared for.
+            try FileManager.default.removeItem(atPath: parent.string)
+            try await Peers.backUp(disk.path, to: parent, ["--force"])
+            return "is not the backup from which"
+        case .withAGap:
+            try await Program.qemuIMG.runSuccessfully([
+                "rebase", "-u", "-f", "qcow2", "-b", "nowhere", "-F", "qcow2", parent.string,
+            ])
+            return "nowhere"
+        }
+    }
+
+    /// An unattended job makes a full backup where its parent is lost, says why, and the chain goes on from there.
+    @Test(arguments: LostParent.allCases, ["incremental", "never"])
+    func parentIsLost(lost: LostParent, kind: String) async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 2 << 20, seed: 35)
+            try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
+            let parent = disk.last
+            try await disk.change(2)
+            let reason = try await spoil(parent, as: lost, of: disk)
+            let sync = kind == "never" ? ["--sync=bitmap", "--bitmap-mode=never"] : ["--sync=incremental"]
+            let target = directory.file("new.qcow2")
+            let arguments = sync + ["--bitmap=b0", "-b", parent.string]
+            let refused = try await Program.qcowbackup.run(arguments + [disk.path.string, target.string])
+            #expect(refused.exitCode == 1 && refused.standardError.contains(reason), "\(refused)")
+            #expect(!directory.exists("new.qcow2"))
+
+            let result = try await Program.qcowbackup.run(
+                arguments + ["--fallback=full", "--strict", "--output=json", disk.path.string, target.string])
+            #expect(result.exitCode == 4, "\(result)")
+            let summary = try JSONDecoder().decode(Summary.self, from: Data(result.outputBytes))
+            #expect(summary.sync == "full" && summary.mode == "on-success" && summary.parent == nil)
+            #expect(summary.fallback?.contains(reason) == true, "\(result)")
+            #expect(result.standardError.contains("making a full backup"), "\(result)")
+            #expect(try await Peers.info(target).backingFileName == nil)
+            #expect(try await disk.dirty().isEmpty)
+            try await Peers.expectEqual(disk.path.string, "qcow2", target.string)
+            try await disk.change(2)
+            try await disk.backUpOver(target, to: directory.file("next.qcow2"))
+            try await Peers.expectEqual(disk.path.string, "qcow2", disk.last.string)
+        }
+    }
+
+    /// What is named by mistake, or in use just now, is no reason for a full backup.
+    @Test func noReasonForAFullBackup() async throws {
+        try await withTemporaryDirectory { directory in
+            var disk = try await ChainedDisk(in: directory, length: 2 << 20, seed: 36)
+            try await disk.backUp(["--bitmap", "b0", "--create-bitmap"])
+            let arguments = ["--sync=incremental", "--bitmap=b0", "--fallback=full"]
+            let itself = try await Program.qcowbackup.run(
+                arguments + ["-b", disk.path.string, disk.path.string, disk.next.string])
+            #expect(itself.exitCode == 2, "\(itself)")
+            let inItsPlace = try await Program.qcowbackup.run(
+                arguments + ["--force", "-b", disk.last.string, disk.path.string, disk.last.string])
+            #expect(inItsPlace.exitCode == 2, "\(inItsPlace)")
+            #expect(!directory.exists("point1.qcow2"))
+            try await disk.judge()
+        }
+    }
+
     /// One command for every night: the first one needs no parent. Later ones are refused without one.
     @Test func firstNight() async throws {
         try await withTemporaryDirectory { directory in

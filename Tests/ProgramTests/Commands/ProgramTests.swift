@@ -256,6 +256,26 @@ import Testing
         }
     }
 
+    /// Letters of a file's name are no options.
+    @Test(arguments: [
+        ("-dash.qcow2 out", 2), ("disk -dash.qcow2", 2), ("--sync=full -dash.qcow2 out", 2), ("backup -h.qcow2 out", 2),
+        ("info -dash.qcow2", 2), ("restore -dash.qcow2 out", 2), ("verify -dash.qcow2", 2), ("check -dash.qcow2", 1),
+        ("bitmap list -dash.qcow2", 2), ("compare -dash.qcow2 -h.qcow2", 2), ("-qh disk out", 2),
+    ])
+    func aNameWithADash(line: String, status: Int32) async throws {
+        let run = try await Self.run(Self.words(line))
+        #expect(run.status == status)
+        #expect(run.output == "")
+        #expect(run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+    }
+
+    @Test func theAdviceForADash() async throws {
+        let run = try await Self.run(["-dash.qcow2", "out"])
+        #expect(
+            run.errors == "qcowbackup: -dash.qcow2 is no option (a file whose name begins with a dash is named "
+                + "./-dash.qcow2)\n")
+    }
+
     @Test(arguments: ["restore --help", "restore -h", "help restore", "restore a b --help"])
     func helpOfRestore(line: String) async throws {
         let run = try await Self.run(Self.words(line))

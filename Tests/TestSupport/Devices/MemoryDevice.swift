@@ -182,6 +182,7 @@ public final class MemoryDevice: StorageDevice {
     }
 
     private func check(at offset: UInt64, length: UInt64, of state: State) throws(BlockError) {
+        try Cancellation.check()
         let whole = state.content.length
         guard offset <= whole, length <= whole - offset else {
             throw .outOfRange(device: name, offset: offset, length: length, deviceLength: whole)

@@ -181,7 +181,7 @@ struct VerifyCommand: ProgramCommand {
             return ProgramStatus(verdict)
         case .failure(let error):
             messages.printError(error)
-            return ProgramStatus(error.code)
+            return ProgramStatus(error.code, signal: outcome.signal)
         }
     }
 }

@@ -61,6 +61,7 @@ struct VerifyText: CustomStringConvertible {
     }
 
     private static func content(_ layer: VerifiedLayer) -> String {
+        guard layer.wasSeen else { return "not looked at" }
         switch layer.manifest {
         case .notUsed: return layer.structureProblems == nil ? "raw: no structure to check" : "structure checked"
         case .missing: return "no manifest, so its content can't be proven"

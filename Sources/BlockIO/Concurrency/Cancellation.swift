@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// The end of work that is no longer wanted: what a cancelled task asks of a device is refused.
+///
+/// Whatever takes long asks devices again and again, so no loop has to look for itself. Work that must be completed all
+/// the same, such as tidying up, is done inside `ignoring`.
+public enum Cancellation {
+    @TaskLocal private static var isIgnored = false
+
+    /// - Throws: `BlockError.cancelled` where the current task, or the one that it is a part of, was cancelled.
+    public static func check() throws(BlockError) {
+        // Nearly always there is nothing more to look at.
+        if Task.isCancelled, !isIgnored { throw .cancelled }
+    }
+
+    /// Runs what must not be broken off, whether the task was cancelled or is while it runs.
+    public static func ignoring<Value, Failure: Error>(
+        _ body: () async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        let result = await $isIgnored.withValue(true) { () async -> Result<Value, Failure> in
+            do throws(Failure) {
+                return .success(try await body())
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BlockIO
+import TestSupport
+
+/// A disk that cancels the task which makes a certain request, and counts what is still asked of it afterwards.
+final class CancellingDevice: StorageDevice {
+    private struct State {
+        var requests = 0
+        var cancelled = false
+        var afterwards = 0
+    }
+
+    private let disk: any StorageDevice
+    /// Number of the request at which to cancel, from 1; 0 for none.
+    private let number: Int
+    private let state = Locked(State())
+
+    init(_ disk: any StorageDevice, cancellingAt number: Int) {
+        self.disk = disk
+        self.number = number
+    }
+
+    var requestCount: Int { state.withLock { $0.requests } }
+    /// Requests that were answered although the task was cancelled.
+    var afterwards: Int { state.withLock { $0.afterwards } }
+
+    private func note() {
+        let cancels = state.withLock { state in
+            state.requests += 1
+            if state.cancelled { state.afterwards += 1 }
+            guard state.requests == number else { return false }
+            state.cancelled = true
+            return true
+        }
+        if cancels { withUnsafeCurrentTask { $0?.cancel() } }
+    }
+
+    var name: String { disk.name }
+    var length: UInt64 { disk.length }
+    var capabilities: DeviceCapabilities { disk.capabilities }
+    var preferredAlignment: UInt64 { disk.preferredAlignment }
+
+    func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+        try await disk.read(at: offset, into: &buffer)
+        note()
+    }
+
+    func blockStatus(
+        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
+    ) async throws(BlockError) -> BlockExtent {
+        let extent = try await disk.blockStatus(at: offset, length: length, in: scope)
+        note()
+        return extent
+    }
+
+    func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+        try await disk.write(at: offset, from: buffer)
+        note()
+    }
+
+    func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+        try await disk.writeZeroes(at: offset, length: length)
+        note()
+    }
+
+    func flush() async throws(BlockError) {
+        try await disk.flush()
+        note()
+    }
+
+    func resize(to length: UInt64) async throws(BlockError) {
+        try await disk.resize(to: length)
+        note()
+    }
+}
