@@ -14,6 +14,9 @@ struct CheckFixtureTests {
         try Fixture.all().filter { $0.facts.check != nil && $0.facts.format == .qcow2 }
     }
 
+    /// What qemu-img's check doesn't see: it can't read the image either.
+    private static let overlooked: [String: UInt64] = ["bad-l2-zero-in-version-2": 1]
+
     /// What nobody can know any more: where the L1 table was, or that of a snapshot. Freeing what they led to would
     /// destroy what may still be saved, so they stay corrupt; qemu-img frees it.
     private static let lost: Set<String> = [
@@ -29,12 +32,17 @@ struct CheckFixtureTests {
             let peer = try await CheckNumbers.ofPeer(path, in: directory.path)
             let result = try await Program.qcowbackup.run(
                 ["check", "--output=json", "-f", "qcow2", path.string], directory: directory.path)
-            #expect(result.exitCode == peer.exitCode, "\(result)")
+            let overlooked = Self.overlooked[fixture.name]
+            #expect(result.exitCode == (overlooked == nil ? peer.exitCode : 2), "\(result)")
             guard let numbers = peer.numbers, peer.exitCode != 1 else {
                 #expect(!result.standardOutput.isEmpty || !result.standardError.isEmpty)
                 return
             }
             let ours = try JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes))
+            if let overlooked {
+                #expect(ours.corruptions == overlooked && numbers.corruptions == nil, "\(result)")
+                return
+            }
             #expect(ours == numbers, "\(result)")
             // The lines that people read, too; of some.
             guard isHeavyRun || fixture.name.utf8.count % 4 == 0 else { return }
