@@ -247,12 +247,6 @@ def bad_l2_zero_in_version_2(image: Image) -> None:
     damage_l2(image, COPIED | ZERO | image.layout().host_offset(1), "zero bit of an L2 entry")
 
 
-@rejected("overlaps")
-def bad_l2_entry_into_header(image: Image) -> None:
-    """An L2 entry that is marked as in use and points to the header, offset 0."""
-    small(image)
-    damage_l2(image, COPIED, "L2 entry to the header")
-
 
 @rejected("overlaps")
 def bad_l2_entry_into_l1_table(image: Image) -> None:

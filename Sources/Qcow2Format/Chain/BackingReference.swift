@@ -78,7 +78,9 @@ public struct BackingReference: Sendable, Equatable {
                         try value.checkOptions(isStorage: true)
                         continue
                     }
-                    if members["file"] == nil, Self.harmless.contains(parts[1]) || value.isDefault(parts[1]) { continue }
+                    if members["file"] == nil, Self.harmless.contains(parts[1]) || value.isDefault(parts[1]) {
+                        continue
+                    }
                 } else if Self.harmless.contains(parts[0]) || parts.count == 1 && value.isDefault(parts[0]) {
                     continue
                 }

@@ -40,7 +40,8 @@ public struct CheckReport: Sendable {
         problems.append(
             CheckProblem(
                 kind: .clusterPastEnd, severity: .corruption, subject: "data file", hostOffset: nil, guestOffset: nil,
-                reason: "\(path) ends after \(length) bytes, and clusters of the disk up to byte \(dataFileEnd) lie there",
+                reason:
+                    "\(path) ends after \(length) bytes, and clusters of the disk up to byte \(dataFileEnd) lie there",
                 count: 1))
         counts[.clusterPastEnd, default: 0] += 1
         corruptions += 1

@@ -31,7 +31,9 @@ extension ImageRepair {
                 bytes[index] = mended.rawValue
             }
         }
-        for use in run.tables where use.offset.isAligned(to: run.clusterLength) && use.offset != 0 {
+        for use in run.tables
+        where use.offset.isAligned(to: run.clusterLength) && !run.fixedClusters.contains(use.offset >> run.clusterBits)
+        {
             // What may as well be data is not changed.
             let isChanged = !use.isContested || metadata.soundTables.contains(use.offset)
             let first = run.guestOffset(ofTable: use)

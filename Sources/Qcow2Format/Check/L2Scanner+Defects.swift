@@ -15,11 +15,13 @@ extension L2Scanner {
             at offset: UInt64? = nil, isWarning: Bool = false
         ) {
             guard mapping.defects.contains(defect) else { return }
-            log.note(kind, isWarning ? .warning : .corruption, subject, at: offset, guest: guest, count: use.count, reason)
+            log.note(
+                kind, isWarning ? .warning : .corruption, subject, at: offset, guest: guest, count: use.count, reason)
         }
         note(.reservedBits, .l2ReservedBits, "it has reserved bits set (\(hex(entry.rawValue)))")
         note(
-            .zeroFlagInVersion2, .zeroFlag, "it has the zero flag, which version 2 doesn't have (\(hex(entry.rawValue)))")
+            .zeroFlagInVersion2, .zeroFlag,
+            "it has the zero flag, which version 2 doesn't have (\(hex(entry.rawValue)))")
         note(
             .ignoredZeroFlag, .l2ReservedBits,
             "it has the zero flag, which such images don't have (\(hex(entry.rawValue)))", isWarning: true)

@@ -26,7 +26,9 @@ struct TakenClusters {
         var sound: Set<UInt64> = []
         var tables: (active: [UInt64], inSnapshots: [UInt64]) = ([], [])
         for use in run.tables where use.isContested && use.offset.isAligned(to: run.clusterLength) {
-            guard use.offset != 0, try await Self.isSound(use, of: run) else { continue }
+            // An L1 table looks like an L2 table, and is none.
+            guard !run.fixedClusters.contains(use.offset >> run.clusterBits), try await Self.isSound(use, of: run)
+            else { continue }
             sound.insert(use.offset)
             if use.activeCount > 0 { tables.active.append(use.offset) }
             if use.count > use.activeCount { tables.inSnapshots.append(use.offset) }

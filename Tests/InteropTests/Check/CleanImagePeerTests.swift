@@ -28,7 +28,9 @@ struct CleanImagePeerTests {
             let image = try fixture.copyIntoPlace(directory)
             let check = try await Program.qcowbackup.run(["check", "-q", "-f", "qcow2", image.string])
             if check.exitCode != 0 {
-                guard isHeavyRun || fixture.name.utf8.count % 3 == 0 || fixture.facts.check?.exitCode == 2 else { return }
+                guard isHeavyRun || fixture.name.utf8.count % 3 == 0 || fixture.facts.check?.exitCode == 2 else {
+                    return
+                }
                 let repair = try await Program.qcowbackup.run(["check", "-q", "-r", "all", "-f", "qcow2", image.string])
                 guard repair.exitCode == 0 else { return }
             }

@@ -22,7 +22,8 @@ struct RepairWritingTests {
         return image
     }
 
-    private func snapshot(_ name: String, of image: FilePath, in directory: TemporaryDirectory) async throws -> [UInt8] {
+    private func snapshot(_ name: String, of image: FilePath, in directory: TemporaryDirectory) async throws -> [UInt8]
+    {
         let raw = directory.file("snapshot.raw")
         try await Program.qemuIMG.runSuccessfully(["convert", "-l", name, "-O", "raw", image.string, raw.string])
         return try directory.read("snapshot.raw")

@@ -39,7 +39,9 @@ import Testing
             do throws(BlockError) {
                 _ = try await disk.bytes(at: start, count: Int(min(4096, disk.length - start)))
             } catch {
-                if case .layer(let cause) = error, case .compressedCluster? = (cause as? Qcow2Error)?.problem { continue }
+                if case .layer(let cause) = error, case .compressedCluster? = (cause as? Qcow2Error)?.problem {
+                    continue
+                }
                 return error
             }
         }
