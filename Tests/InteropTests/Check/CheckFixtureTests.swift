@@ -69,6 +69,55 @@ struct CheckFixtureTests {
         }
     }
 
+    /// A backing file of a format that others read is no fault of the image; that it is missing is.
+    @Test func backingOfAnotherFormat() async throws {
+        try await withTemporaryDirectory { directory in
+            let base = directory.file("base.vmdk")
+            let image = directory.file("top.qcow2")
+            try await Program.qemuIMG.runSuccessfully(["create", "-q", "-f", "vmdk", base.string, "1M"])
+            try await Program.qemuIMG.runSuccessfully([
+                "create", "-q", "-f", "qcow2", "-b", base.string, "-F", "vmdk", image.string,
+            ])
+            #expect(try await Program.qcowbackup.run(["check", image.string]).exitCode == 0)
+            try FileManager.default.removeItem(atPath: base.string)
+            let missing = try await Program.qcowbackup.run(["check", image.string])
+            #expect(missing.exitCode == 1 && missing.standardOutput.contains("base.vmdk"), "\(missing)")
+        }
+    }
+
+    /// A data file that was cut off by more than a part of its last cluster.
+    @Test func cutDataFile() async throws {
+        try await withTemporaryDirectory { directory in
+            let image = directory.file("image.qcow2")
+            let data = directory.file("data.raw")
+            try await Program.qemuIMG.runSuccessfully([
+                "create", "-q", "-f", "qcow2", "-o", "data_file=\(data),data_file_raw=on", image.string, "1M",
+            ])
+            try await Program.qemuIO.runSuccessfully(["-f", "qcow2", "-c", "write -P 1 0 300000", image.string])
+            let bytes = try directory.read("data.raw")
+            for (length, code) in [(294_999, 0), (262_145, 0), (262_144, 2)] as [(Int, Int32)] {
+                try directory.write(Array(bytes[..<length]), to: "data.raw")
+                let check = try await Program.qcowbackup.run(["check", image.string])
+                #expect(check.exitCode == code, "\(length): \(check)")
+                let raw = directory.file("out.raw").string
+                let backup = try await Program.qcowbackup.run(["-q", "-O", "raw", "--force", image.string, raw])
+                #expect(backup.exitCode == (code == 0 ? 0 : 1), "\(length): \(backup)")
+                if code == 0 {
+                    let out = try directory.read("out.raw")
+                    #expect(out.count == 1 << 20 && haveSameBytes(out[..<length], bytes[..<length]))
+                    #expect(areZero(out[length...]))
+                } else {
+                    #expect(backup.standardError.contains("guest offset 262144"), "\(backup)")
+                    let ignored = try await Program.qcowbackup.run([
+                        "-q", "-O", "raw", "--force", "--on-source-error=ignore", image.string, raw,
+                    ])
+                    #expect(ignored.exitCode == 3, "\(ignored)")
+                    #expect(try haveSameBytes(directory.read("out.raw")[..<length], bytes[..<length]))
+                }
+            }
+        }
+    }
+
     @Test func otherFormats() async throws {
         try await withTemporaryDirectory { directory in
             try directory.write([UInt8](repeating: 7, count: 70000), to: "disk.raw")
