@@ -181,6 +181,25 @@ import Testing
         #expect(bitmaps.infos.isEmpty)
     }
 
+    /// A job that froze the bitmap goes by bits that were never to be: what was dirty before is so again for whoever comes
+    /// next, however the job ends.
+    @Test(arguments: [false, true]) func takingBackUnderAJob(isDone: Bool) throws {
+        var bitmaps = NamedBitmaps(length: Self.length)
+        try bitmaps.add("b", granularity: 512)
+        bitmaps.record(0..<1)
+        let before = bitmaps.find("b")
+        try bitmaps.update("b") { (bitmap) throws(DirtyBitmapError) in
+            try bitmap.clear()
+            try bitmap.createSuccessor()
+        }
+        bitmaps.record(1024..<1025)
+        bitmaps.takeBack("b", to: before)
+        try bitmaps.update("b") { (bitmap) throws(DirtyBitmapError) in
+            if isDone { bitmap.abdicate() } else { bitmap.reclaim() }
+        }
+        #expect(bitmaps.find("b")?.bits.dirtyRanges() == [0..<512, 1024..<1536])
+    }
+
     /// Who came to rely on a bitmap since it was changed or added still can.
     @Test func takingBackKeepsTheUsers() throws {
         var bitmaps = NamedBitmaps(length: Self.length)

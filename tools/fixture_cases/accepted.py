@@ -4,7 +4,7 @@
 from functools import partial
 
 from .case import Case, Image, case
-from .qcow2 import CORRUPT, DIRTY, FEATURE_NAME_TABLE, feature_name
+from .qcow2 import COPIED, CORRUPT, DIRTY, FEATURE_NAME_TABLE, feature_name
 
 CASES: list[Case] = []
 accepted = partial(case, CASES)
@@ -425,6 +425,83 @@ def backing_file_protocol(image: Image) -> None:
     """A backing file named with the prefix file:."""
     base(image)
     overlay(image, backing="file:" + image.beside("base.qcow2"))
+
+
+# What is broken, and can be read all the same
+
+
+def two_tables(image: Image) -> None:
+    """Two L2 tables, data in guest clusters 0 to 3 and at the start of the second."""
+    image.create("4M", cluster_size=4096)
+    image.io("write -q -P 0x11 0 16K", "write -q -P 0x22 2M 8K")
+
+
+# qemu-img maps the missing part as data that lies in the file.
+@accepted(mapped=False)
+def truncated_in_data(image: Image) -> None:
+    """The file ends in the last data cluster: what is missing is zeros."""
+    two_tables(image)
+    image.truncate(image.size - 1024)
+
+
+@accepted()
+def truncated_in_l2_table(image: Image) -> None:
+    """The file ends in its last L2 table, behind the entries that are used."""
+    two_tables(image)
+    layout = image.layout()
+    end = image.size
+    image.shell(f"dd if={image.file} of={image.file} bs=4096 skip={layout.l2_table(1) // 4096} seek={end // 4096} "
+                "count=1 conv=notrunc status=none  # the table again, behind everything else")
+    image.truncate(end + 512)
+    image.patch_integer(layout.l1_entry(1), COPIED | end, "L1 entry to the table at the end")
+
+
+@accepted()
+def truncated_in_refcount_table(image: Image) -> None:
+    """The refcount table is the last thing in the file, which ends behind its first entry."""
+    two_tables(image)
+    end = image.size
+    image.patch_integer(end, image.layout().refcount_block, "first entry of a refcount table")
+    image.set("refcount_table_offset", end)
+
+
+@accepted()
+def refcount_table_past_end(image: Image) -> None:
+    """The refcount table is lost: it lies far behind the end of the file."""
+    two_tables(image)
+    image.set("refcount_table_offset", 1 << 40)
+
+
+@accepted()
+def l1_entries_share_l2_table(image: Image) -> None:
+    """Two L1 entries that point to the same L2 table."""
+    two_tables(image)
+    layout = image.layout()
+    image.patch_integer(layout.l1_entry(1), COPIED | layout.l2_table(0), "second L1 entry like the first")
+
+
+@accepted()
+def copied_flag_without_cluster(image: Image) -> None:
+    """An L2 entry with the copied flag and offset 0: no cluster."""
+    two_tables(image)
+    image.patch_integer(image.layout().l2_table(0) + 9 * 8, COPIED, "L2 entry with the copied flag alone")
+
+
+@accepted()
+def extended_l2_with_zero_flag(image: Image) -> None:
+    """Extended L2 entries with bit 0 set, which means something in other images only."""
+    image.create("1M", cluster_size="16K", extended_l2="on")
+    image.io("write -q -P 0x11 0 18K", "write -q -z 32K 16K")
+    layout = image.layout()
+    for entry in (0, 2, 5):
+        image.patch(layout.l2_table(0) + 16 * entry + 7, b"\1", "zero flag of an L2 entry")
+
+
+@accepted()
+def virtual_size_in_sector(image: Image) -> None:
+    """A virtual size that is no multiple of the sector: the guest sees whole sectors only."""
+    sample(image)
+    image.set("size", (1 << 20) - 100)
 
 
 # Raw images

@@ -61,12 +61,6 @@ BAD_FIELDS = [
     ("bad-refcount-order-7", "Refcounts of 128 bits.", "refcount_order", 7, ["refcount_order"]),
     ("bad-refcount-order-2-31", "A refcount width that no number holds.", "refcount_order", 1 << 31,
      ["refcount_order"]),
-    ("bad-refcount-table-unaligned", "The refcount table does not start at a cluster.", "refcount_table_offset",
-     CLUSTER + 512, ["refcount table", "not aligned"]),
-    ("bad-refcount-table-past-end", "The refcount table lies past the end of the file.", "refcount_table_offset", FAR,
-     ["refcount table", PAST_END]),
-    ("bad-refcount-table-2-31-clusters", "A refcount table of 8 TiB.", "refcount_table_clusters", 1 << 31,
-     ["refcount table", "too large"]),
     ("bad-header-length-2-31", "A header of 2 GiB.", "header_length", 1 << 31, ["header_length"]),
     ("bad-header-length-96", "A header that ends before its own length.", "header_length", 96, ["header_length"]),
     ("bad-compression-type-without-feature", "zstd without the feature bit that announces it.", "compression_type", 1,
@@ -137,25 +131,19 @@ def bad_truncated_in_header(image: Image) -> None:
     image.truncate(60)
 
 
-@rejected("L1 table", "end of the file")
+@rejected("end of the file")
 def bad_truncated_in_l1(image: Image) -> None:
     """The file ends in the L1 table."""
     small(image)
     image.truncate(image.layout().l1_entry(1))
 
 
-@rejected("L2 table", "end of the file")
+@rejected("end of the file")
 def bad_truncated_in_l2(image: Image) -> None:
     """The file ends in an L2 table."""
     small(image)
     image.truncate(image.layout().l2_table(1) + 512)
 
-
-@rejected("end of the file")
-def bad_truncated_in_data(image: Image) -> None:
-    """The file ends in the last data cluster."""
-    small(image)
-    image.truncate(image.size - 1024)
 
 
 @rejected("end of the file")
@@ -174,14 +162,6 @@ def bad_truncated_in_compressed_data(image: Image) -> None:
     image.shell(f"rm {text}")
     image.truncate(image.layout().host_offset(15) + 256)
 
-
-@rejected("refcount table", "end of the file")
-def bad_truncated_in_refcount_table(image: Image) -> None:
-    """The refcount table is the last thing in the file, and is cut off."""
-    small(image)
-    end = image.size
-    image.patch_integer(end, image.layout().refcount_block, "first entry of a refcount table")
-    image.set("refcount_table_offset", end)
 
 
 # L1 entries
@@ -213,13 +193,6 @@ def bad_l1_entry_reserved_bits(image: Image) -> None:
     layout = image.layout()
     image.patch_integer(layout.l1_entry(1), COPIED | 1 << 60 | layout.l2_table(1), "reserved bit 60 of an L1 entry")
 
-
-@rejected("L2 table")
-def bad_l1_entries_share_l2_table(image: Image) -> None:
-    """Two L1 entries that point to the same L2 table."""
-    small(image)
-    layout = image.layout()
-    image.patch_integer(layout.l1_entry(1), COPIED | layout.l2_table(0), "second L1 entry like the first")
 
 
 @rejected("overlaps")
@@ -273,12 +246,6 @@ def bad_l2_zero_in_version_2(image: Image) -> None:
     small(image, compat="0.10")
     damage_l2(image, COPIED | ZERO | image.layout().host_offset(1), "zero bit of an L2 entry")
 
-
-@rejected("overlaps")
-def bad_l2_entry_into_header(image: Image) -> None:
-    """An L2 entry that is marked as in use and points to the header, offset 0."""
-    small(image)
-    damage_l2(image, COPIED, "L2 entry to the header")
 
 
 @rejected("overlaps")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BinaryCoding
 import BlockIO
 import Qcow2Format
 
@@ -45,6 +46,8 @@ public struct CheckOperation: Sendable {
                 result.report = try await check.run()
             }
         } catch {
+            // That something can't be done to this file doesn't mean that its format has no structure to check.
+            if case .unsupported = error { throw ServiceError(.io, "\(error)") }
             throw ServiceError(error)
         }
         await checkOtherFiles(of: file, &result.report)
@@ -116,7 +119,12 @@ public struct CheckOperation: Sendable {
                     return report.addUnchecked("data file", "the image does not name it")
                 }
                 do throws(BlockError) {
-                    _ = try FileDevice(path: path, access: .readOnly, lock: lock)
+                    let dataFile = try FileDevice(path: path, access: .readOnly, lock: lock)
+                    // Of its last cluster a part may be missing, which is zeroes.
+                    let end = (dataFile.length.dividedRoundingUp(by: image.facts.clusterLength))
+                    if end * image.facts.clusterLength < report.dataFileEnd {
+                        report.addCutDataFile(path, length: dataFile.length)
+                    }
                 } catch {
                     report.addUnchecked("data file", "\(error)")
                 }
@@ -124,7 +132,14 @@ public struct CheckOperation: Sendable {
             do throws(ChainError) {
                 _ = try await DiskOpener(lock: lock).openBacking(of: image)
             } catch {
-                if Self.matters(error) { report.addUnchecked("backing file", "\(error)") }
+                if case .unsupportedFormat(let path, _) = error {
+                    // Others read it, and it has to be there for them.
+                    if (try? FileStatus(path: path)) == nil {
+                        report.addUnchecked("backing file", "\(path) can't be opened, and the image needs it")
+                    }
+                } else if Self.matters(error) {
+                    report.addUnchecked("backing file", "\(error)")
+                }
             }
         } catch {
             // What is wrong with the image itself is in the report, but for names of files that can't be followed.

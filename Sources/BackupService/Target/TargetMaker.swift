@@ -91,7 +91,7 @@ struct TargetMaker {
         if request.existingTarget == .reuse, !given.isEmpty {
             throw ServiceError(.usage, "-o describes a new target, and -n writes into one that exists")
         }
-        if let layout { given.adopt(layout, isCompressed: request.compression != nil, in: &options) }
+        if let layout { given.adopt(layout, compression: request.compression?.type, in: &options) }
         try given.apply(to: &options)
         if let compression = request.compression {
             if options.compressionType != compression.type {

@@ -57,18 +57,36 @@ struct TargetOptions {
 
     /// Takes over how another image is laid out, as far as that goes together with what was given.
     ///
-    /// - Parameter isCompressed: whether the way to compress is chosen already.
-    func adopt(_ other: Qcow2Options, isCompressed: Bool, in options: inout Qcow2Options) {
+    /// - Parameter compression: how clusters are compressed; `nil` where that is not chosen.
+    func adopt(_ other: Qcow2Options, compression: CompressionType?, in options: inout Qcow2Options) {
         let given = Set(values.map(\.name))
         guard !given.contains("compat") else { return }
-        var adopted = options
-        if !given.contains("extended_l2") {
-            adopted.clusterBits = other.clusterBits
-            if !given.contains("cluster_size") { adopted.hasExtendedL2 = other.hasExtendedL2 }
+        // What was given may need a newer version than the other image has.
+        for keepsVersion in [true, false] {
+            var adopted = options
+            if keepsVersion {
+                adopted.version = other.version
+                adopted.hasLazyRefcounts = other.hasLazyRefcounts
+                adopted.refcountOrder = other.refcountOrder
+            }
+            if !given.contains("extended_l2") {
+                adopted.clusterBits = other.clusterBits
+                if !given.contains("cluster_size") { adopted.hasExtendedL2 = other.hasExtendedL2 }
+            }
+            if compression == nil { adopted.compressionType = other.compressionType }
+            // A disk of another length may need other clusters.
+            if goesTogether(with: adopted, compression) {
+                options = adopted
+                return
+            }
         }
-        if !isCompressed { adopted.compressionType = other.compressionType }
-        // A disk of another length may need other clusters.
-        if (try? adopted.check()) != nil { options = adopted }
+    }
+
+    private func goesTogether(with options: Qcow2Options, _ compression: CompressionType?) -> Bool {
+        var options = options
+        guard (try? apply(to: &options)) != nil else { return false }
+        if let compression { options.compressionType = compression }
+        return (try? options.check()) != nil
     }
 
     private static func flag(_ name: String, _ value: String) throws(ServiceError) -> Bool {

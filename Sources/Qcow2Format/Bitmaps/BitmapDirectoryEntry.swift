@@ -35,8 +35,8 @@ struct BitmapDirectoryEntry: Sendable, Equatable {
         self.extraData = extraData
     }
 
-    /// For people: what is no text becomes a replacement character.
-    var name: String { printable(nameBytes) }
+    /// What is no text becomes a replacement character.
+    var name: String { String(decoding: nameBytes, as: UTF8.self) }
 
     /// Why the bits can't be relied on; `nil` where they can.
     var defect: BitmapDefect? {

@@ -2,7 +2,8 @@
 
 /// What an image says about one of its persistent bitmaps.
 public struct PersistentBitmap: Sendable, Equatable {
-    /// For people and for look-ups: control characters, and what is no text, are replaced.
+    /// As it is stored; what is no text becomes replacement characters. It may hold anything: see to it before a terminal
+    /// does.
     public let name: String
     /// Bytes that one bit stands for.
     public let granularity: UInt64

@@ -27,7 +27,7 @@ public struct BackingReference: Sendable, Equatable {
         }
         // As QEMU reads it, what stands before a colon is a protocol.
         guard name[..<colon] == "file" else {
-            throw Unusable(reason: "protocol '\(printable(name[..<colon].utf8))' is not supported for backing files")
+            throw Unusable(reason: "protocol '\(name[..<colon])' is not supported for backing files")
         }
         path = String(name[name.index(after: colon)...])
     }
@@ -41,6 +41,8 @@ public struct BackingReference: Sendable, Equatable {
             let container = try decoder.singleValueContainer()
             if let text = try? container.decode(String.self) {
                 self = .text(text)
+            } else if let number = try? container.decode(Int64.self) {
+                self = .text("\(number)")
             } else if let object = try? container.decode([String: Node].self) {
                 self = .object(object)
             } else {
@@ -51,9 +53,20 @@ public struct BackingReference: Sendable, Equatable {
         /// Options that change nothing about what is read. Others do, such as the part of a file that a raw disk is, or
         /// another backing file than the image's own, and leaving them out would show another disk.
         private static let harmless: Set<Substring> = [
-            "driver", "filename", "node-name", "read-only", "auto-read-only", "force-share", "locking", "aio", "cache",
-            "discard", "detect-zeroes",
+            "driver", "filename", "node-name", "read-only", "auto-read-only", "force-share", "locking", "aio",
+            "aio-max-batch", "cache", "discard", "detect-zeroes", "drop-cache", "pr-manager", "x-check-cache-dropped",
+            // Of qcow2 images: how tables are cached, and what happens when something is written.
+            "lazy-refcounts", "pass-discard-request", "pass-discard-snapshot", "pass-discard-other",
+            "discard-no-unref", "overlap-check", "cache-size", "l2-cache-size", "l2-cache-entry-size",
+            "refcount-cache-size", "cache-clean-interval",
         ]
+
+        /// Whether an option says what is so without it.
+        private func isDefault(_ key: Substring) -> Bool {
+            // A raw disk starts where its file does.
+            if key == "offset", case .text("0") = self { return true }
+            return false
+        }
 
         /// Refuses options that are neither followed nor harmless. What `file` leads to is one level deep.
         func checkOptions(isStorage: Bool = false) throws(Unusable) {
@@ -65,11 +78,13 @@ public struct BackingReference: Sendable, Equatable {
                         try value.checkOptions(isStorage: true)
                         continue
                     }
-                    if members["file"] == nil, Self.harmless.contains(parts[1]) { continue }
-                } else if Self.harmless.contains(parts[0]) {
+                    if members["file"] == nil, Self.harmless.contains(parts[1]) || value.isDefault(parts[1]) {
+                        continue
+                    }
+                } else if Self.harmless.contains(parts[0]) || parts.count == 1 && value.isDefault(parts[0]) {
                     continue
                 }
-                throw Unusable(reason: "option '\(printable(key.utf8))' of its json: description is not supported")
+                throw Unusable(reason: "option '\(key)' of its json: description is not supported")
             }
         }
 
@@ -91,7 +106,7 @@ public struct BackingReference: Sendable, Equatable {
         if driver == "file" || driver == "host_device", let path = node.text(["filename"]) { return (path, nil) }
         let storage = node.text(["file", "driver"]) ?? "file"
         guard storage == "file" || storage == "host_device" else {
-            throw Unusable(reason: "protocol '\(printable(storage.utf8))' is not supported for backing files")
+            throw Unusable(reason: "protocol '\(storage)' is not supported for backing files")
         }
         guard let path = node.text(["file", "filename"]) else {
             throw Unusable(reason: "its json: description names no file")

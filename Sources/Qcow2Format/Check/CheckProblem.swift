@@ -31,7 +31,11 @@ public struct CheckProblem: Sendable, Equatable {
         case tablePastEnd = "table-past-end"
         /// An entry of an L2 table has reserved bits set.
         case l2ReservedBits = "l2-reserved-bits"
+        /// An entry of a version 2 image has the zero flag, which version 3 brought.
+        case zeroFlag = "zero-flag"
         case clusterUnaligned = "cluster-unaligned"
+        /// A cluster of an external data file does not lie at the guest's offset.
+        case clusterMisplaced = "cluster-misplaced"
         /// A data cluster, plain or compressed, lies behind the end of the file.
         case clusterPastEnd = "cluster-past-end"
         /// A compressed cluster that the image can't have, or has in another way.

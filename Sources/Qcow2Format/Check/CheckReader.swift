@@ -15,15 +15,7 @@ struct CheckReader: Sendable {
     }
 
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
-        let count = buffer.byteCount
-        let stored = offset < length ? Int(min(UInt64(count), length - offset)) : 0
-        if stored == count { return try await file.read(at: offset, into: &buffer) }
-        if stored > 0 {
-            var part = buffer.slice(0..<stored)
-            try await file.read(at: offset, into: &part)
-        }
-        var rest = buffer.slice(stored..<count)
-        rest.clear()
+        try await file.readPadded(at: offset, into: &buffer, fileLength: length)
     }
 
     func bytes(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {

@@ -10,6 +10,8 @@ public struct CheckReport: Sendable {
     public internal(set) var compressedClusters: UInt64 = 0
     /// Bytes up to the end of the last cluster in use; 0 where nothing could be checked.
     public internal(set) var imageEndOffset: UInt64 = 0
+    /// Bytes up to the end of the last cluster in use of the external data file; 0 for images without one.
+    public internal(set) var dataFileEnd: UInt64 = 0
     public internal(set) var corruptions: UInt64 = 0
     public internal(set) var leaks: UInt64 = 0
     /// Parts of the image that could not be checked.
@@ -31,6 +33,18 @@ public struct CheckReport: Sendable {
                 reason: reason, count: 1))
         counts[.otherFile, default: 0] += 1
         checkErrors += 1
+    }
+
+    /// Adds that an external data file ends more than a cluster before what the image says is stored there.
+    public mutating func addCutDataFile(_ path: String, length: UInt64) {
+        problems.append(
+            CheckProblem(
+                kind: .clusterPastEnd, severity: .corruption, subject: "data file", hostOffset: nil, guestOffset: nil,
+                reason:
+                    "\(path) ends after \(length) bytes, and clusters of the disk up to byte \(dataFileEnd) lie there",
+                count: 1))
+        counts[.clusterPastEnd, default: 0] += 1
+        corruptions += 1
     }
 
     mutating func take(_ log: ProblemLog) {

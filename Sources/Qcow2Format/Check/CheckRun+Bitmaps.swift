@@ -73,12 +73,21 @@ extension CheckRun {
                     let bits = try BitmapTableEntry(
                         rawValue: raw, clusterLength: clusterLength, fileLength: Self.noLimit)
                     guard case .stored(let host) = bits else { continue }
-                    add(.bitmapCluster, offset: host.bytes, length: clusterLength)
+                    addBits(at: host.bytes)
                 } catch {
                     throw entry.broken("entry \(index + UInt64(place)) of its table (\(hex(raw))) breaks the format")
                 }
             }
             index += count
+        }
+    }
+
+    private func addBits(at offset: UInt64) {
+        if isPastEnd(offset) {
+            // Counts it, and keeps nothing.
+            add(.bitmapCluster, offset: offset, length: clusterLength)
+        } else {
+            bitmapClusters.add(offset >> clusterBits)
         }
     }
 }

@@ -51,7 +51,9 @@ extension CheckRun {
             if !hasCountedOnce {
                 lowestPastEnd = min(lowestPastEnd, scanner.lowestPastEnd)
                 (allocated, fragmented, compressed) = (scanner.allocated, scanner.fragmented, scanner.compressed)
+                dataFileEnd = scanner.dataFileEnd
                 try await settleStrays(scanner.strays)
+                try await settleFarTables()
                 hasCountedOnce = true
             }
             clusterCount = max(clusterCount, scanner.endCluster)
@@ -65,6 +67,13 @@ extension CheckRun {
 
     /// Marks and counts all structures but L2 tables; refcount blocks are counted later.
     private func mark(_ place: RefcountPlace, in window: inout ReferenceWindow, _ scanner: inout L2Scanner) {
+        bitmapClusters.forEach { cluster, count in
+            scanner.endCluster = max(scanner.endCluster, cluster + 1)
+            for position in window.indices(of: cluster..<cluster + 1) {
+                noteOverlap(window.markMetadata(position), .bitmapCluster, at: cluster << clusterBits, &scanner.log)
+                window.add(count, at: position)
+            }
+        }
         for range in ranges {
             if case .new = place, range.structure == .refcountTable { continue }
             let clusters = range.offset >> clusterBits..<(range.offset + range.length - 1) >> clusterBits + 1
@@ -87,11 +96,14 @@ extension CheckRun {
             for position in window.indices(of: clusters) { window.add(1, at: position) }
         }
         for use in tables {
-            guard isInFile(use) else { continue }
             let clusters = use.offset >> clusterBits..<(use.offset + clusterLength - 1) >> clusterBits + 1
             scanner.endCluster = max(scanner.endCluster, clusters.upperBound)
             for position in window.indices(of: clusters) {
-                noteOverlap(window.markMetadata(position), .l2Table, at: use.offset, &scanner.log)
+                let isTaken = window.markMetadata(position)
+                noteOverlap(isTaken, .l2Table, at: use.offset, &scanner.log)
+                if isTaken, fixedClusters.contains(window.first + UInt64(position)) {
+                    lies.insert(window.first + UInt64(position))
+                }
                 window.add(use.count, at: position)
             }
         }
@@ -102,11 +114,6 @@ extension CheckRun {
     ) {
         guard isTaken else { return }
         log.note(.overlap, .warning, structure.rawValue, at: offset, "it lies on top of other metadata")
-    }
-
-    private func isInFile(_ use: TableUse) -> Bool {
-        !L2Scanner.isPastEnd(
-            offset: use.offset, length: clusterLength, fileLength: reader.length, clusterLength: clusterLength)
     }
 
     /// Calls `body` with windows that know which refcounts are 1, and no references.
@@ -121,24 +128,28 @@ extension CheckRun {
         }
     }
 
-    /// Whether L1 entries lead to a cluster.
-    private func isL2Table(_ cluster: UInt64) -> Bool {
-        let offset = cluster << clusterBits
+    /// The L2 table at an offset.
+    func table(at offset: UInt64) -> TableUse? {
         var (low, high) = (0, tables.count)
         while low < high {
             let middle = (low + high) / 2
             if tables[middle].offset < offset { low = middle + 1 } else { high = middle }
         }
-        return low < tables.count && tables[low].offset == offset
+        return low < tables.count && tables[low].offset == offset ? tables[low] : nil
     }
 
     /// Notes which L1 and L2 tables are not the only use of their clusters.
     func noteContested(in window: ReferenceWindow) {
-        for range in ranges where range.structure == .l1Table || range.structure == .snapshotL1Table {
+        for range in ranges {
             let clusters = range.offset >> clusterBits..<(range.offset + range.length - 1) >> clusterBits + 1
+            if range.structure == .refcountTable, window.indices(of: clusters).contains(where: { window[$0] != 1 }) {
+                // It can't be changed where it is, and is the one that can be made anew.
+                needsRebuild = true
+            }
+            guard range.structure == .l1Table || range.structure == .snapshotL1Table else { continue }
             // L1 entries that lead to an L1 table are wrong, and with them what they make of it.
             let isContested = window.indices(of: clusters).contains { position in
-                window[position] != range.count && !isL2Table(window.first + UInt64(position))
+                window[position] != range.count && table(at: (window.first + UInt64(position)) << clusterBits) == nil
             }
             if isContested { contestedL1Tables.insert(range.offset) }
         }
@@ -158,7 +169,7 @@ extension CheckRun {
         let length = Int(clusterLength)
         var index = 0
         while index < tables.count {
-            noteCopied(tables[index], in: window, isFirstPass: isFirstPass, &scanner)
+            noteCopied(tables[index], in: window, &scanner)
             guard isFirstPass || tables[index].segments & wanted != 0 else {
                 index += 1
                 continue
@@ -170,7 +181,7 @@ extension CheckRun {
             while index < tables.count, (index - first + 1) * length <= Self.bufferLength,
                 tables[index].offset == offset + UInt64((index - first) * length)
             {
-                noteCopied(tables[index], in: window, isFirstPass: isFirstPass, &scanner)
+                noteCopied(tables[index], in: window, &scanner)
                 index += 1
             }
             guard offset < reader.length else {
@@ -192,25 +203,17 @@ extension CheckRun {
                 scanner.strays = []
             }
         }
+        for overlap in scanner.overlaps where isLie(overlap) { lies.insert(overlap.cluster) }
+        scanner.overlaps = []
     }
 
     /// Compares the copied flags of the L1 entries that lead to a table with its refcount.
     private func noteCopied(
-        _ use: TableUse, in window: ReferenceWindow, isFirstPass: Bool, _ scanner: inout L2Scanner
+        _ use: TableUse, in window: ReferenceWindow, _ scanner: inout L2Scanner
     ) {
         guard use.checksCopied else { return }
         let cluster = use.offset >> clusterBits
         let guest = UInt64(use.l1Index) << UInt64(geometry.l2CoverageBits)
-        guard cluster < scanner.limit else {
-            guard isFirstPass else { return }
-            for (isCopied, count) in [(true, use.activeCopied), (false, use.activePlain)] where count > 0 {
-                scanner.strays.append(
-                    L2Scanner.Stray(
-                        structure: .l2Table, offset: use.offset, guest: guest, isCopied: isCopied, count: UInt64(count))
-                )
-            }
-            return
-        }
         guard window.clusters.contains(cluster) else { return }
         let isOne = window.isOne(Int(cluster - window.first))
         noteCopied(
@@ -229,6 +232,27 @@ extension CheckRun {
             isOne
                 ? "its refcount is 1 and its entry has no copied flag"
                 : "its entry has the copied flag and its refcount is not 1")
+    }
+
+    /// Whether who reads the disk, or a snapshot, refuses to follow the entry: it takes for data what is metadata of its own.
+    private func isLie(_ overlap: L2Scanner.Overlap) -> Bool {
+        if fixedClusters.contains(overlap.cluster) { return true }
+        guard let table = table(at: overlap.cluster << clusterBits) else { return false }
+        return overlap.isActive && table.activeCount > 0 || overlap.isInSnapshot && table.count > table.activeCount
+    }
+
+    /// Compares the copied flags of active L1 entries that lead behind the end of the file with the refcounts there. These
+    /// tables are not kept: there may be as many as the L1 table has entries.
+    private func settleFarTables() async throws(BlockError) {
+        guard hasFarTables, let active = l1Tables.first else { return }
+        try await forEachEntry(of: active) { (entry, index) async throws(BlockError) in
+            guard let offset = entry.l2TableOffset?.bytes, isPastEnd(offset),
+                let refcount = try await refcount(of: offset >> clusterBits), (refcount == 1) != entry.isCopied
+            else { return }
+            noteCopied(
+                .l2Table, at: offset, guest: UInt64(index) << UInt64(geometry.l2CoverageBits), isOne: refcount == 1,
+                count: 1, &log)
+        }
     }
 
     /// Compares copied flags with the refcounts of clusters behind the end of the file.

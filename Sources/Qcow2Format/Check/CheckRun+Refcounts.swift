@@ -114,6 +114,18 @@ extension CheckRun {
             }
             if last >= 0 { lastCluster = max(lastCluster, clusters.lowerBound + UInt64(last)) }
         }
+        try await noteLies(in: window)
+    }
+
+    /// Notes what the refcounts don't give away: metadata that entries take for data, counted as if that were right.
+    private func noteLies(in window: ReferenceWindow) async throws(BlockError) {
+        for cluster in lies.sorted() where window.clusters.contains(cluster) {
+            let references = min(window[Int(cluster - window.first)], layout.refcounts.maximum)
+            guard try await refcount(of: cluster) == references else { continue }
+            log.note(
+                .overlap, "cluster", at: cluster << clusterBits,
+                "metadata lies there and something else too, which can't be")
+        }
     }
 
     /// Reads the refcounts of a range of clusters that starts at a multiple of 64.

@@ -4,10 +4,6 @@ import BinaryCoding
 import BlockIO
 
 extension CheckRun {
-    /// Bytes of extra data that every entry of a version 3 image has: the size of the VM state and that of the disk.
-    private static let requiredExtraLength: UInt64 = 16
-    /// More extra data than any version has.
-    private static let maximumExtraLength: UInt64 = 1024
 
     /// File offsets are signed.
     private static let highestOffset = UInt64(Int64.max) - Qcow2Limits.snapshotTableLength
@@ -45,17 +41,20 @@ extension CheckRun {
             guard let entry = try? SnapshotEntry(decoding: fixed.span.bytes) else {
                 return give(up: "entry \(number) is truncated")
             }
-            guard entry.extraLength <= Self.maximumExtraLength else {
-                return give(up: "entry \(number) has \(entry.extraLength) bytes of extra data")
-            }
             guard let end = fixedEnd.adding(entry.variableLength),
                 end - fields.snapshotsOffset <= Qcow2Limits.snapshotTableLength
             else {
                 return give(up: "it is longer than \(Qcow2Limits.snapshotTableLength) bytes")
             }
-            if layout.version >= 3, entry.extraLength < Self.requiredExtraLength {
-                log.note(.snapshot, "snapshot \(number)", at: start, "its entry is incomplete")
+            switch entry.extraDefect(version: layout.version) {
+            case .none: break
+            case .tooShort: log.note(.snapshot, "snapshot \(number)", at: start, "its entry is incomplete")
+            case .tooLong:
+                log.note(
+                    .snapshot, .unchecked, "snapshot \(number)", at: start,
+                    "its entry has \(entry.extraLength) bytes of extra data, which others refuse")
             }
+            if entry.extraDefect(version: layout.version) != nil { hasMendableSnapshots = true }
             let l1 = L1Location(offset: entry.l1TableOffset, entryCount: UInt64(entry.l1Size))
             if note(l1, ofSnapshot: number, at: start) {
                 if found[l1] == nil { order.append(l1) }

@@ -26,12 +26,22 @@ final class CheckRun {
     var log: ProblemLog
     /// Structures other than L2 tables and refcount blocks, all of them inside the file.
     var ranges: [StructureRange] = []
-    /// L2 tables by offset.
+    /// Clusters that hold bits of bitmaps.
+    var bitmapClusters = ClusterCounts()
+    /// L2 tables by offset, all of them inside the file.
     var tables: [TableUse] = []
     /// All L1 tables that can be followed; the active one first.
     var l1Tables: [L1Location] = []
     /// L1 tables that share their clusters with something else.
     var contestedL1Tables: Set<UInt64> = []
+    /// Whether active L1 entries lead behind the end of the file.
+    var hasFarTables = false
+    /// Metadata that everything else is found by, all of which who reads the disk keeps apart from data.
+    private(set) var fixedClusters = MetadataClusters(clusterBits: 9)
+    /// Clusters of metadata that entries take for data, or for another table, as far as they are known.
+    var lies: Set<UInt64> = []
+    /// End of what is in use of the external data file.
+    var dataFileEnd: UInt64 = 0
     var refcountTable: [UInt64] = []
     /// Refcount blocks of the refcount table that break a rule, by index: their refcounts can't be read.
     var unknownBlocks: Set<Int> = []
@@ -39,6 +49,8 @@ final class CheckRun {
     var hasLostReferences = false
     /// Refcounts that can't be set where they are.
     var needsRebuild = false
+    /// Entries of the snapshot table that lack what they need, or have too much.
+    var hasMendableSnapshots = false
     /// Bitmaps that can't be followed.
     var hasBrokenBitmaps = false
     /// The lowest offset that an entry leads to and that lies past the end of the file.
@@ -78,6 +90,11 @@ final class CheckRun {
     func check() async throws(BlockError) {
         noteMarks()
         try await gather()
+        try await compareAll()
+    }
+
+    /// Counts all references, and compares them with the refcounts.
+    func compareAll() async throws(BlockError) {
         try await countReferences { (run: CheckRun, window: inout ReferenceWindow) async throws(BlockError) in
             run.noteContested(in: window)
             try await run.compare(&window)
@@ -98,13 +115,19 @@ final class CheckRun {
         try await gatherSnapshots()
         tables.compact()
         try await gatherBitmaps()
-        guard hasRefcountTable else { return }
-        let fields = header.header
-        // Capped when the header was read.
-        let length = UInt64(fields.refcountTableClusters) * clusterLength
-        add(.refcountTable, offset: fields.refcountTableOffset, length: length)
-        refcountTable = try await reader.words(at: fields.refcountTableOffset, count: Int(length / 8))
-        noteRefcountTable()
+        if hasRefcountTable {
+            let fields = header.header
+            // Capped when the header was read.
+            let length = UInt64(fields.refcountTableClusters) * clusterLength
+            add(.refcountTable, offset: fields.refcountTableOffset, length: length)
+            refcountTable = try await reader.words(at: fields.refcountTableOffset, count: Int(length / 8))
+            noteRefcountTable()
+        }
+        let fixed = ranges.filter { $0.structure != .bitmapDirectory && $0.structure != .bitmapTable }
+        fixedClusters = MetadataClusters(
+            clusterBits: geometry.clusterBits,
+            ranges: fixed.map { ($0.offset, $0.length) }
+                + refcountTable.indices.compactMap(countedBlock).map { ($0, clusterLength) })
     }
 
     private func noteMarks() {
@@ -121,7 +144,7 @@ final class CheckRun {
     func add(_ structure: Qcow2Error.Structure, offset: UInt64, length: UInt64, count: UInt64 = 1) {
         guard length > 0 else { return }
         guard
-            !L2Scanner.isPastEnd(
+            !ImageLayout.isPastEnd(
                 offset: offset, length: length, fileLength: reader.length, clusterLength: clusterLength)
         else {
             log.note(
@@ -148,6 +171,24 @@ final class CheckRun {
     /// - Parameter count: how many snapshots have this L1 table.
     func gatherTables(of location: L1Location, count: UInt64, isActive: Bool) async throws(BlockError) {
         l1Tables.append(location)
+        var limit = max(tables.count * 2, Self.keptTables)
+        try await forEachEntry(of: location) { (entry, index) async throws(BlockError) in
+            note(entry, index: index, count: count, isActive: isActive)
+            // Many entries may lead to the same tables, of which there are no more than the file has room for.
+            if tables.count > limit {
+                tables.compact()
+                limit = max(tables.count * 2, Self.keptTables)
+            }
+        }
+    }
+
+    /// Tables that are kept before it is looked which are the same.
+    private static let keptTables = 1 << 17
+
+    /// Calls `body` with all entries of an L1 table that are not 0.
+    func forEachEntry(
+        of location: L1Location, _ body: (L1Entry, Int) async throws(BlockError) -> Void
+    ) async throws(BlockError) {
         var index: UInt64 = 0
         while index < location.entryCount {
             let offset = location.offset + index * 8
@@ -155,11 +196,16 @@ final class CheckRun {
             guard offset < reader.length else { break }
             let words = min(location.entryCount - index, UInt64(Self.pieceLength / 8))
             for (place, raw) in try await reader.words(at: offset, count: Int(words)).enumerated() where raw != 0 {
-                note(L1Entry(rawValue: raw), index: Int(index) + place, count: count, isActive: isActive)
+                try await body(L1Entry(rawValue: raw), Int(index) + place)
             }
             index += words
         }
-        if !isActive, tables.count > 1 << 20 { tables.compact() }
+    }
+
+    /// Whether a table or a cluster at an offset lies behind the end of the file.
+    func isPastEnd(_ offset: UInt64) -> Bool {
+        ImageLayout.isPastEnd(
+            offset: offset, length: clusterLength, fileLength: reader.length, clusterLength: clusterLength)
     }
 
     private func note(_ entry: L1Entry, index: Int, count: UInt64, isActive: Bool) {
@@ -175,18 +221,24 @@ final class CheckRun {
                 .l2TableUnaligned, Qcow2Error.Structure.l2Table.rawValue, at: offset, guest: guest, count: count,
                 "it is not aligned to a cluster")
         }
-        if L2Scanner.isPastEnd(
-            offset: offset, length: clusterLength, fileLength: reader.length, clusterLength: clusterLength)
-        {
+        if isPastEnd(offset) {
             lowestPastEnd = min(lowestPastEnd, offset)
             log.note(
                 .tablePastEnd, Qcow2Error.Structure.l2Table.rawValue, at: offset, guest: guest, count: count,
                 "it reaches past the end of the file (\(reader.length) bytes)")
+            if isActive { hasFarTables = true }
+            return
         }
         tables.append(
             TableUse(
                 offset: offset, l1Index: UInt32(index), activeCopied: isActive && entry.isCopied ? 1 : 0,
                 activePlain: isActive && !entry.isCopied ? 1 : 0, count: count))
+    }
+
+    /// The disk's first byte that an L2 table maps.
+    func guestOffset(ofTable use: TableUse) -> UInt64 {
+        // An L1 table has at most 2^22 entries, of 2^39 bytes.
+        UInt64(use.l1Index) << UInt64(geometry.l2CoverageBits)
     }
 
     // MARK: Single refcounts

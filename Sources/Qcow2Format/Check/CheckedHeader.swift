@@ -70,15 +70,7 @@ struct CheckedHeader: Sendable {
                 try ImageLayout.checkL1(fields, geometry: geometry, fileLength: Self.noLimit)
             }
         }
-        // Without any, all refcounts are 0, and that is what is wrong.
-        let hasRefcountTable =
-            fields.refcountTableClusters > 0
-            && passes { () throws(Qcow2Error.Problem) in
-                try Self.ignoringHeaderOverlap { () throws(Qcow2Error.Problem) in
-                    try ImageLayout.checkRefcountTable(
-                        fields, clusterLength: geometry.clusterLength, fileLength: Self.noLimit)
-                }
-            }
+        let hasRefcountTable = hasRefcountTable(fields, geometry, log: &log)
         if fields.autoclearFeatures.contains(.rawExternalData),
             !fields.incompatibleFeatures.contains(.externalDataFile)
         {
@@ -89,11 +81,28 @@ struct CheckedHeader: Sendable {
         }
         let layout = ImageLayout(
             version: fields.version, geometry: geometry, refcounts: RefcountCodec(order: Int(fields.refcountOrder)),
-            size: fields.size, compressionType: compression ?? .zlib,
+            size: ImageLayout.diskLength(fields), compressionType: compression ?? .zlib,
             hasExternalDataFile: fields.incompatibleFeatures.contains(.externalDataFile))
         return CheckedHeader(
             header: header, layout: layout, isSound: isSound, hasL1Table: hasL1Table,
             hasRefcountTable: hasRefcountTable)
+    }
+
+    /// Whether the refcount table can be followed. Where it can't, all refcounts are 0, and a repair makes new ones.
+    private static func hasRefcountTable(
+        _ fields: Qcow2Header, _ geometry: ClusterGeometry, log: inout ProblemLog
+    ) -> Bool {
+        guard fields.refcountTableClusters > 0 else { return false }
+        do throws(Qcow2Error.Problem) {
+            try ignoringHeaderOverlap { () throws(Qcow2Error.Problem) in
+                try ImageLayout.checkRefcountTable(
+                    fields, clusterLength: geometry.clusterLength, fileLength: noLimit)
+            }
+            return true
+        } catch {
+            log.note(.header, .unchecked, "header", at: 0, "\(error)")
+            return false
+        }
     }
 
     /// The length that the end of the extensions has, where it is more than there is room for: others refuse that.

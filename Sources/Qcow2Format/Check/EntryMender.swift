@@ -9,9 +9,16 @@ import BinaryCoding
 struct EntryMender {
     let layout: ImageLayout
     let fileLength: UInt64
+    let rules: L2EntryRules
+
+    init(layout: ImageLayout, fileLength: UInt64) {
+        self.layout = layout
+        self.fileLength = fileLength
+        rules = L2EntryRules(layout)
+    }
 
     private func isPastEnd(_ offset: UInt64, _ length: UInt64) -> Bool {
-        L2Scanner.isPastEnd(
+        ImageLayout.isPastEnd(
             offset: offset, length: length, fileLength: fileLength, clusterLength: layout.geometry.clusterLength)
     }
 
@@ -23,29 +30,39 @@ struct EntryMender {
         return L1Entry(rawValue: entry.rawValue & ~L1Entry.reservedMask)
     }
 
-    func mended(_ entry: L2Entry, _ bitmap: SubclusterBitmap) -> (L2Entry, SubclusterBitmap) {
-        let geometry = layout.geometry
-        if entry.isCompressed {
-            let plain = L2Entry(rawValue: entry.rawValue & ~L2Entry.copiedFlag)
-            let descriptor = CompressedClusterDescriptor(plain, clusterBits: geometry.clusterBits)
-            guard !layout.hasExternalDataFile, !isPastEnd(descriptor.offset.bytes, descriptor.length) else {
+    /// - Parameters:
+    ///   - guest: offset of the cluster on the disk.
+    ///   - isTaken: whether metadata lies in a range of the file, where no cluster of the disk can be.
+    func mended(
+        _ entry: L2Entry, _ bitmap: SubclusterBitmap, at guest: UInt64, isTaken: (UInt64, UInt64) -> Bool
+    ) -> (L2Entry, SubclusterBitmap) {
+        let clusterLength = layout.geometry.clusterLength
+        let mapping = rules.mapping(of: entry, bitmap, at: guest)
+        switch mapping.place {
+        case .compressed(let descriptor):
+            let (offset, length) = (descriptor.offset.bytes, descriptor.length)
+            guard !layout.hasExternalDataFile, !isPastEnd(offset, length), !isTaken(offset, length) else {
                 return zero(SubclusterBitmap(rawValue: SubclusterBitmap.allAllocated.rawValue))
             }
-            return (plain, SubclusterBitmap())
+            return (L2Entry(rawValue: entry.rawValue & ~L2Entry.copiedFlag), SubclusterBitmap())
+        case .none:
+            if layout.geometry.hasSubclusters { return zero(bitmap) }
+            return (mapping.isZero && layout.version >= 3 ? .zero : .unallocated, SubclusterBitmap())
+        case .cluster(let host):
+            // A subcluster that is zero and allocated at once is zero.
+            let subclusters = SubclusterBitmap(rawValue: bitmap.rawValue & ~(bitmap.rawValue >> 32))
+            let zeroFlag = mapping.isZero && layout.version >= 3 ? L2Entry.zeroFlag : 0
+            let flags = entry.rawValue & L2Entry.copiedFlag | zeroFlag
+            if layout.hasExternalDataFile {
+                // Where the guest has it is the only place that it can have there.
+                let isMoved = host.bytes != guest
+                return (L2Entry(rawValue: guest | flags | (isMoved ? L2Entry.copiedFlag : 0)), subclusters)
+            }
+            guard host.bytes.isAligned(to: clusterLength), !isPastEnd(host.bytes, clusterLength),
+                !isTaken(host.bytes, clusterLength)
+            else { return zero(subclusters) }
+            return (L2Entry(rawValue: host.bytes | flags), subclusters)
         }
-        let plain = L2Entry(rawValue: entry.rawValue & ~L2Entry.reservedMask)
-        let offset = plain.hostOffset.bytes
-        // A subcluster that is zero and allocated at once is zero.
-        let mask = bitmap.rawValue >> 32
-        let subclusters = SubclusterBitmap(rawValue: geometry.hasSubclusters ? bitmap.rawValue & ~mask : 0)
-        if offset == 0 {
-            if layout.hasExternalDataFile, plain.isCopied { return (plain, subclusters) }
-            if geometry.hasSubclusters { return zero(subclusters) }
-            return (L2Entry(rawValue: plain.rawValue & ~L2Entry.copiedFlag), subclusters)
-        }
-        let isNowhere = !layout.hasExternalDataFile && isPastEnd(offset, geometry.clusterLength)
-        guard offset.isAligned(to: geometry.clusterLength), !isNowhere else { return zero(subclusters) }
-        return (plain, subclusters)
     }
 
     /// An entry without a cluster.

@@ -9,17 +9,13 @@ extension ImageRepair {
     /// - Returns: whether something was changed.
     func mendEntries(of run: CheckRun) async throws(BlockError) -> Bool {
         let broken = run.log.count(
-            of: .l1ReservedBits, .l2TableUnaligned, .tablePastEnd, .l2ReservedBits, .clusterUnaligned, .clusterPastEnd,
-            .compressed, .subclusters, .overlap)
+            of: .l1ReservedBits, .l2TableUnaligned, .tablePastEnd, .l2ReservedBits, .zeroFlag, .clusterUnaligned,
+            .clusterMisplaced, .clusterPastEnd, .compressed, .subclusters, .overlap)
         guard broken > 0 else { return false }
+        var run = run
+        if try await completeLastCluster(of: run) { run = try await freshRun(run) }
         let mender = EntryMender(layout: run.layout, fileLength: run.reader.length)
-        // Where no L2 table can be, whatever else is wrong.
-        let fixed = run.ranges.filter { $0.structure == .header || $0.structure == .l1Table }
-        let taken = MetadataClusters(
-            clusterBits: run.geometry.clusterBits, ranges: fixed.map { ($0.offset, $0.length) })
-        let isTaken = { (offset: UInt64) in
-            taken.firstOverlap(offset: offset, length: run.clusterLength) != nil
-        }
+        let metadata = try await TakenClusters(run)
         let words = run.geometry.l2EntryWords
         var told: Set<String> = []
         func tell(_ text: String) {
@@ -29,14 +25,20 @@ extension ImageRepair {
         for table in run.l1Tables where !run.contestedL1Tables.contains(table.offset) {
             changes += try await changeTable(at: table.offset, length: table.entryCount * 8, of: run) { bytes, index in
                 let entry = L1Entry(rawValue: bytes[index])
-                let mended = mender.mended(entry, isTaken: isTaken)
+                let mended = mender.mended(entry, isTaken: metadata.isNoTable)
                 if mended.rawValue == 0 { tell("L2 tables that can't be there are let go of") }
                 if mended.rawValue != 0, mended != entry { tell("reserved bits in L1 tables are cleared") }
                 bytes[index] = mended.rawValue
             }
         }
-        for use in run.tables where use.offset.isAligned(to: run.clusterLength) && use.offset != 0 {
-            changes += try await changeTable(at: use.offset, length: run.clusterLength, of: run) { bytes, index in
+        for use in run.tables
+        where use.offset.isAligned(to: run.clusterLength) && !run.fixedClusters.contains(use.offset >> run.clusterBits)
+        {
+            // What may as well be data is not changed.
+            let isChanged = !use.isContested || metadata.soundTables.contains(use.offset)
+            let first = run.guestOffset(ofTable: use)
+            changes += try await changeTable(at: use.offset, length: run.clusterLength, of: run, words: words) {
+                bytes, index in
                 guard index % words == 0 else { return }
                 let entry = L2Entry(rawValue: bytes[index])
                 let bitmap = SubclusterBitmap(rawValue: words == 2 ? bytes[index + 1] : 0)
@@ -44,16 +46,19 @@ extension ImageRepair {
                 if !entry.isCompressed, entry.hostOffset.bytes == use.offset, !run.layout.hasExternalDataFile {
                     // No cluster is its own table.
                     (mended, mendedBitmap) = mender.zero(bitmap)
-                } else if use.isContested {
-                    return
+                } else if isChanged {
+                    let guest = first &+ UInt64(index / words) << run.clusterBits
+                    (mended, mendedBitmap) = mender.mended(entry, bitmap, at: guest) {
+                        metadata.isNoData(offset: $0, length: $1, of: use)
+                    }
                 } else {
-                    (mended, mendedBitmap) = mender.mended(entry, bitmap)
+                    return
                 }
                 guard mended != entry || mendedBitmap != bitmap else { return }
                 let isDropped = entry.hostOffset.bytes != 0 && (mended == .zero || mended == .unallocated)
                 tell(
                     isDropped
-                        ? "L2 entries that lead nowhere are dropped: those clusters read as zeroes"
+                        ? "L2 entries that lead nowhere, or into metadata, are dropped: those clusters read as zeroes"
                         : "L2 entries that break the format are mended")
                 bytes[index] = mended.rawValue
                 if words == 2 { bytes[index + 1] = mendedBitmap.rawValue }
@@ -61,6 +66,20 @@ extension ImageRepair {
         }
         if changes > 0 { try await file.flush() }
         return changes > 0
+    }
+
+    /// Gives a file that ends inside a cluster the zeroes that it is read with, so that tables there are whole.
+    ///
+    /// - Returns: whether the file has changed. Storage of fixed length is left as it is.
+    private func completeLastCluster(of run: CheckRun) async throws(BlockError) -> Bool {
+        guard let end = file.length.alignedUp(to: run.clusterLength), end > file.length else { return false }
+        do {
+            try await file.resize(to: end)
+        } catch {
+            guard case .unsupported = error else { throw error }
+            return false
+        }
+        return true
     }
 
     /// Sets the copied flags of the active tables to what the refcounts say.
@@ -89,7 +108,8 @@ extension ImageRepair {
             for use in run.tables
             where use.activeCount > 0 && !use.isContested && use.offset.isAligned(to: run.clusterLength) {
                 let ones = window
-                _ = try await self.changeTable(at: use.offset, length: run.clusterLength, of: run) { bytes, index in
+                _ = try await self.changeTable(at: use.offset, length: run.clusterLength, of: run, words: words) {
+                    bytes, index in
                     guard index % words == 0 else { return }
                     let entry = L2Entry(rawValue: bytes[index])
                     guard !entry.isCompressed else { return }
@@ -112,15 +132,18 @@ extension ImageRepair {
 
     /// Changes words of a table, and writes the sectors that differ.
     ///
-    /// - Parameter body: called with words and the index of one of them that is not zero, or whose neighbour isn't.
+    /// - Parameters:
+    ///   - words: those of an entry, 1 or 2: no entry is changed in part.
+    ///   - body: called with words and the index of one of them that is not zero, or whose neighbour isn't.
     /// - Returns: how many sectors were written.
     private func changeTable(
-        at offset: UInt64, length: UInt64, of run: CheckRun, _ body: (inout [UInt64], Int) -> Void
+        at offset: UInt64, length: UInt64, of run: CheckRun, words: Int = 1, _ body: (inout [UInt64], Int) -> Void
     ) async throws(BlockError) -> Int {
         // Whatever leads there, the header is no table.
         guard offset >= run.clusterLength else { return 0 }
-        // A table may be cut off by the end of the file: what isn't there is not written.
-        let end = min(offset.adding(length) ?? .max, run.reader.length) & ~7
+        // A table may be cut off by the end of the file: entries that aren't there as a whole are not written.
+        let stored = min(offset.adding(length) ?? .max, max(run.reader.length, offset)) - offset
+        let end = offset + stored / UInt64(words * 8) * UInt64(words * 8)
         var written = 0
         var position = offset
         while position < end {

@@ -8,16 +8,20 @@ import BlockIO
 ///
 /// 1. Bitmaps that can't be followed are removed from the header, in an order that never shows half of them.
 /// 2. Entries that lead nowhere are dropped, and those that break the format mended. That makes leaks at worst.
-/// 3. Refcounts that are too low are raised, then those that are too high lowered, where they are. Or new refcount
-///    structures are written behind everything else, and the header's sector is made to lead to them.
-/// 4. Copied flags are made to say what the refcounts say.
-/// 5. The header's marks go, once nothing else is wrong.
+/// 3. Snapshot entries that lack something, or have too much, are written anew elsewhere, and the header led there.
+/// 4. Refcounts that are too low are raised, then those that are too high lowered, where they are. Or new refcount
+///    structures are written behind everything else, or where nothing else is, and the header's sector is made to lead to
+///    them.
+/// 5. Copied flags are made to say what the refcounts say.
+/// 6. The header's marks go, once nothing else is wrong.
 ///
 /// Steps are repeated as long as that helps, since each may show what another hid. An L2 table that something else uses as
 /// well is not changed: it may as well be data.
 final class ImageRepair {
     let check: Qcow2Check
     let announce: (String) -> Void
+    /// Structures that the header is going to lead to, whose clusters count as used already.
+    var pending: [StructureRange] = []
 
     var file: any StorageDevice { check.file }
 
@@ -94,6 +98,7 @@ final class ImageRepair {
             run = try await freshRun(run)
         }
         if try await mendEntries(of: run) { run = try await freshRun(run) }
+        if try await mendSnapshots(of: run) { run = try await freshRun(run) }
         if try await repairRefcounts(run) { run = try await freshRun(run) }
         let flags = run.log.count(of: .copiedFlag)
         if flags > 0 {
@@ -102,12 +107,12 @@ final class ImageRepair {
         }
     }
 
-    private func freshRun(_ old: CheckRun) async throws(BlockError) -> CheckRun {
+    func freshRun(_ old: CheckRun) async throws(BlockError) -> CheckRun {
         try await check.examine().run ?? old
     }
 
     /// - Returns: whether something was changed.
-    private func repairRefcounts(_ run: CheckRun) async throws(BlockError) -> Bool {
+    func repairRefcounts(_ run: CheckRun) async throws(BlockError) -> Bool {
         let low = run.log.count(of: .refcountTooLow)
         let leaks = run.log.leaks
         if run.needsRebuild {
@@ -115,7 +120,7 @@ final class ImageRepair {
                 announce("the refcount structures are not rebuilt: \(reason)")
                 return false
             }
-            announce("the refcount structures are rebuilt behind the end of the file")
+            announce("the refcount structures are rebuilt")
             return try await rebuild(run)
         }
         if low > 0 {

@@ -16,7 +16,19 @@ struct L2Scanner {
         let count: UInt64
     }
 
+    /// Data in a cluster of metadata.
+    struct Overlap {
+        let cluster: UInt64
+        /// Whether entries of the active L1 table, or of snapshots', lead to the L2 table with the data's entry.
+        let isActive: Bool
+        let isInSnapshot: Bool
+    }
+
+    /// Overlaps that are kept until they are settled: one is enough to know that something is wrong.
+    private static let maximumOverlaps = 64 << 10
+
     let layout: ImageLayout
+    let rules: L2EntryRules
     let fileLength: UInt64
     /// First cluster that no window covers.
     let limit: UInt64
@@ -30,6 +42,9 @@ struct L2Scanner {
     var fragmented: UInt64 = 0
     var compressed: UInt64 = 0
     var strays: [Stray] = []
+    var overlaps: [Overlap] = []
+    /// End of what is in use of an external data file.
+    var dataFileEnd: UInt64 = 0
     /// The lowest offset of what lies past the end of the file.
     var lowestPastEnd = UInt64.max
     /// First cluster behind all that are referred to.
@@ -37,6 +52,7 @@ struct L2Scanner {
 
     init(layout: ImageLayout, fileLength: UInt64, limit: UInt64, unknownBlocks: Set<Int>, log: ProblemLog) {
         self.layout = layout
+        rules = L2EntryRules(layout)
         self.fileLength = fileLength
         self.limit = limit
         segmentShift = UInt64(max(64 - limit.leadingZeroBitCount - 6, 0))
@@ -51,12 +67,6 @@ struct L2Scanner {
         let low = min(clusters.lowerBound >> segmentShift, 63)
         let high = min(last >> segmentShift, 63)
         return (UInt64.max >> (63 - (high - low))) << low
-    }
-
-    /// Whether a range reaches past the end of the file. The last cluster of an image may be cut short.
-    static func isPastEnd(offset: UInt64, length: UInt64, fileLength: UInt64, clusterLength: UInt64) -> Bool {
-        guard let end = offset.adding(length) else { return true }
-        return end >= fileLength && end - fileLength >= clusterLength
     }
 
     /// Scans a table.
@@ -128,64 +138,42 @@ struct L2Scanner {
         _ entry: L2Entry, _ bitmap: SubclusterBitmap, _ use: TableUse, _ index: Int, _ next: inout UInt64,
         in window: inout ReferenceWindow, _ isFirstPass: Bool
     ) -> UInt64 {
-        let geometry = layout.geometry
-        let bits = UInt64(geometry.clusterBits)
+        let bits = UInt64(layout.geometry.clusterBits)
         let guest = guest(use, index)
-        if entry.isCompressed {
-            let descriptor = CompressedClusterDescriptor(entry, clusterBits: geometry.clusterBits)
-            let offset = descriptor.offset.bytes
-            if isFirstPass, entry.isCopied {
-                log.note(
-                    .compressed, "compressed cluster", at: offset, guest: guest, count: use.count,
-                    "its entry has the copied flag, which none may have")
-            }
-            if layout.hasExternalDataFile || bitmap.rawValue != 0 {
-                if isFirstPass {
-                    log.note(
-                        .compressed, "compressed cluster", at: offset, guest: guest, count: use.count,
-                        layout.hasExternalDataFile
-                            ? "images with an external data file have none"
-                            : "it has a subcluster bitmap (\(hex(bitmap.rawValue)))")
-                }
-                return 0
-            }
+        let mapping = rules.mapping(of: entry, bitmap, at: guest)
+        if isFirstPass { noteDefects(of: mapping, entry, bitmap, use, guest) }
+        let offset: UInt64
+        switch mapping.place {
+        case .none: return 0
+        case .cluster(let host): offset = host.bytes
+        case .compressed(let descriptor):
+            if !mapping.defects.isDisjoint(with: [.compressedInDataFile, .compressedWithBitmap]) { return 0 }
             if isFirstPass {
                 allocated &+= use.activeCount
                 compressed &+= use.activeCount
                 // They are packed at any byte: nothing follows anything.
                 fragmented &+= use.activeCount
             }
-            count(offset, descriptor.length, of: use, entry: index, .compressedCluster, in: &window, isFirstPass)
-            return segments(of: offset >> bits..<min((offset + descriptor.length - 1) >> bits + 1, 1 << 56))
+            let start = descriptor.offset.bytes
+            count(start, descriptor.length, of: use, entry: index, .compressedCluster, in: &window, isFirstPass)
+            return segments(of: start >> bits..<min((start + descriptor.length - 1) >> bits + 1, 1 << 56))
         }
-        if isFirstPass { noteReservedBits(entry, use, guest) }
-        let offset = entry.hostOffset.bytes
-        if offset == 0, entry.isZero && !geometry.hasSubclusters || !layout.hasExternalDataFile || !entry.isCopied {
-            guard isFirstPass else { return 0 }
-            if bitmap.hasAllocated {
-                log.note(
-                    .subclusters, "L2 entry", guest: guest, count: use.count,
-                    "subclusters are allocated (\(hex(bitmap.rawValue))) and there is no cluster")
-            }
-            if entry.isCopied, !entry.isZero {
-                log.note(
-                    .overlap, .warning, "L2 entry", guest: guest, count: use.count,
-                    "it leads to the header (\(hex(entry.rawValue)))")
-            }
-            return 0
-        }
+        let clusterLength = layout.geometry.clusterLength
         if isFirstPass {
-            noteCluster(entry, bitmap, use, guest)
             allocated &+= use.activeCount
             if next != 0, offset != next { fragmented &+= use.activeCount }
-            next = offset &+ geometry.clusterLength
+            next = offset &+ clusterLength
         }
         if layout.hasExternalDataFile {
             // Nothing is counted there, and nothing shared.
-            if isFirstPass, !entry.isCopied, use.checksCopied { noteCopied(entry.rawValue, isOne: true, use, index) }
+            if isFirstPass {
+                if !entry.isCopied, use.checksCopied { noteCopied(entry.rawValue, isOne: true, use, index) }
+                let isStored = !mapping.isZero && (!layout.geometry.hasSubclusters || bitmap.hasAllocated)
+                if isStored, use.activeCount > 0 { dataFileEnd = max(dataFileEnd, offset &+ clusterLength) }
+            }
             return 0
         }
-        count(offset, geometry.clusterLength, of: use, entry: index, .dataCluster, in: &window, isFirstPass)
+        count(offset, clusterLength, of: use, entry: index, .dataCluster, in: &window, isFirstPass)
         guard use.checksCopied else { return segments(of: offset >> bits..<offset >> bits + 2) }
         let cluster = offset >> bits
         if cluster >= limit {
@@ -204,35 +192,6 @@ struct L2Scanner {
         return segments(of: cluster..<cluster + 2)
     }
 
-    private mutating func noteReservedBits(_ entry: L2Entry, _ use: TableUse, _ guest: UInt64) {
-        if entry.rawValue & L2Entry.reservedMask != 0 {
-            log.note(
-                .l2ReservedBits, "L2 entry", guest: guest, count: use.count,
-                "it has reserved bits set (\(hex(entry.rawValue)))")
-        } else if entry.hasReservedBits(allowsZero: layout.version >= 3 && !layout.geometry.hasSubclusters) {
-            log.note(
-                .l2ReservedBits, .warning, "L2 entry", guest: guest, count: use.count,
-                "it has the zero flag, which such images don't have (\(hex(entry.rawValue)))")
-        }
-    }
-
-    /// What is wrong with the entry of a plain cluster.
-    private mutating func noteCluster(
-        _ entry: L2Entry, _ bitmap: SubclusterBitmap, _ use: TableUse, _ guest: UInt64
-    ) {
-        let offset = entry.hostOffset.bytes
-        if layout.geometry.hasSubclusters, !bitmap.isValid {
-            log.note(
-                .subclusters, "L2 entry", guest: guest, count: use.count,
-                "subclusters are allocated and zero at once (\(hex(bitmap.rawValue)))")
-        }
-        if !offset.isAligned(to: layout.geometry.clusterLength) {
-            log.note(
-                .clusterUnaligned, "data cluster", at: offset, guest: guest, count: use.count,
-                "it is not aligned to a cluster")
-        }
-    }
-
     /// Counts references to the clusters that a range touches.
     private mutating func count(
         _ offset: UInt64, _ length: UInt64, of use: TableUse, entry index: Int, _ structure: Qcow2Error.Structure,
@@ -240,7 +199,7 @@ struct L2Scanner {
     ) {
         let clusterLength = layout.geometry.clusterLength
         let bits = UInt64(layout.geometry.clusterBits)
-        if Self.isPastEnd(offset: offset, length: length, fileLength: fileLength, clusterLength: clusterLength) {
+        if ImageLayout.isPastEnd(offset: offset, length: length, fileLength: fileLength, clusterLength: clusterLength) {
             if isFirstPass {
                 lowestPastEnd = min(lowestPastEnd, offset)
                 log.note(
@@ -256,6 +215,12 @@ struct L2Scanner {
                 log.note(
                     .overlap, .warning, structure.rawValue, at: offset, guest: guest(use, index), count: use.count,
                     "it lies on top of metadata")
+                if overlaps.count < Self.maximumOverlaps {
+                    overlaps.append(
+                        Overlap(
+                            cluster: window.first + UInt64(position), isActive: use.activeCount > 0,
+                            isInSnapshot: use.count > use.activeCount))
+                }
             }
             window.add(use.count, at: position)
         }
@@ -273,7 +238,7 @@ struct L2Scanner {
                 : "its entry has the copied flag and its refcount is not 1")
     }
 
-    private func guest(_ use: TableUse, _ index: Int) -> UInt64 {
+    func guest(_ use: TableUse, _ index: Int) -> UInt64 {
         // An L1 table has at most 2^22 entries, of 2^39 bytes.
         UInt64(use.l1Index) << UInt64(layout.geometry.l2CoverageBits)
             | UInt64(index) << UInt64(layout.geometry.clusterBits)

@@ -41,11 +41,11 @@ public struct Qcow2Check: Sendable {
         try await run.check()
         report.take(run.log)
         let layout = run.layout
-        // Of whole sectors, as guests see it.
-        report.totalClusters = (layout.size & ~511).dividedRoundingUp(by: layout.geometry.clusterLength)
+        report.totalClusters = layout.size.dividedRoundingUp(by: layout.geometry.clusterLength)
         report.allocatedClusters = run.allocated
         report.fragmentedClusters = run.fragmented
         report.compressedClusters = run.compressed
+        report.dataFileEnd = run.dataFileEnd
         report.imageEndOffset = (run.lastCluster + 1) << UInt64(layout.geometry.clusterBits)
         return (report, run)
     }

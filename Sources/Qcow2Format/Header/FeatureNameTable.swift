@@ -31,7 +31,7 @@ struct FeatureNameTable: Sendable {
         for start in stride(from: 0, through: data.count - Self.entryLength, by: Self.entryLength) {
             let name = data[start + 2..<start + Self.entryLength].prefix { $0 != 0 }
             if data[start] < names.count {
-                names[Int(data[start])][Int(data[start + 1])] = printable(name)
+                names[Int(data[start])][Int(data[start + 1])] = String(decoding: name, as: UTF8.self)
             }
         }
     }

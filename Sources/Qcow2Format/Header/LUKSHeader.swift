@@ -70,6 +70,6 @@ public struct LUKSHeader: Sendable, Equatable {
     }
 
     private static func text(in bytes: RawSpan, at offset: Int, count: Int) throws(OutOfBoundsField) -> String {
-        printable(try bytes.bytes(at: offset, count: count).prefix { $0 != 0 })
+        String(decoding: try bytes.bytes(at: offset, count: count).prefix { $0 != 0 }, as: UTF8.self)
     }
 }

@@ -42,13 +42,14 @@ struct ImageLayout: Sendable {
         geometry = try Self.geometry(header)
         try Self.checkRefcountOrder(header)
         refcounts = RefcountCodec(order: Int(header.refcountOrder))
-        size = header.size
+        size = Self.diskLength(header)
         compressionType = try Self.compressionType(header)
         // Files have less than 2^63 bytes.
-        let fileLength = forInspection ? UInt64(Int64.max) : fileLength
-        try Self.checkL1(header, geometry: geometry, fileLength: fileLength)
-        try Self.checkRefcountTable(header, clusterLength: geometry.clusterLength, fileLength: fileLength)
+        try Self.checkL1(header, geometry: geometry, fileLength: forInspection ? UInt64(Int64.max) : fileLength)
     }
+
+    /// Bytes of the disk: whole sectors, as guests see it, whatever the header says.
+    static func diskLength(_ header: Qcow2Header) -> UInt64 { header.size & ~511 }
 
     static func checkEncryption(_ method: UInt32) throws(Qcow2Error.Problem) {
         switch method {
@@ -124,9 +125,10 @@ struct ImageLayout: Sendable {
         }
         try checkTable(
             .l1Table, offset: header.l1TableOffset, length: length, clusterLength: geometry.clusterLength,
-            fileLength: fileLength)
+            fileLength: fileLength, mayBeCut: true)
     }
 
+    /// Checks what doesn't matter for reading.
     static func checkRefcountTable(
         _ header: Qcow2Header, clusterLength: UInt64, fileLength: UInt64
     ) throws(Qcow2Error.Problem) {
@@ -144,17 +146,31 @@ struct ImageLayout: Sendable {
         }
         try checkTable(
             .refcountTable, offset: header.refcountTableOffset, length: length, clusterLength: clusterLength,
-            fileLength: fileLength)
+            fileLength: fileLength, mayBeCut: true)
+    }
+
+    /// Whether a cluster or more of a range lies behind the end of the file. Images may end anywhere in their last cluster:
+    /// the rest of it is zeroes.
+    static func isPastEnd(offset: UInt64, length: UInt64, fileLength: UInt64, clusterLength: UInt64) -> Bool {
+        guard let end = offset.adding(length) else { return true }
+        return end >= fileLength && end - fileLength >= clusterLength
     }
 
     /// Checks that a table lies in the file, aligned, behind the header.
+    ///
+    /// - Parameter mayBeCut: whether the last cluster may be there in part only.
     static func checkTable(
-        _ structure: Qcow2Error.Structure, offset: UInt64, length: UInt64, clusterLength: UInt64, fileLength: UInt64
+        _ structure: Qcow2Error.Structure, offset: UInt64, length: UInt64, clusterLength: UInt64, fileLength: UInt64,
+        mayBeCut: Bool = false
     ) throws(Qcow2Error.Problem) {
         guard length > 0 else { return }
         guard offset.isAligned(to: clusterLength) else { throw .notAligned(structure, offset: offset) }
         guard offset != 0 else { throw .overlaps(structure, offset: offset) }
-        guard let end = offset.adding(length), end <= fileLength else {
+        let isThere =
+            mayBeCut
+            ? !isPastEnd(offset: offset, length: length, fileLength: fileLength, clusterLength: clusterLength)
+            : offset.adding(length).map { $0 <= fileLength } ?? false
+        guard isThere else {
             throw .pastEnd(structure, offset: offset, fileLength: fileLength)
         }
     }

@@ -26,7 +26,7 @@ extension Qcow2File {
     ///
     /// - Throws: `BlockError.layer` with a `Qcow2Error` where their table breaks the format.
     public func snapshots() async throws(BlockError) -> [Snapshot] {
-        try await SnapshotTable.read(header.header, from: file, currentSize: layout.size).snapshots
+        try await SnapshotTable.read(header.header, from: file, currentSize: layout.size, withNames: true).snapshots
     }
 
     /// What the encryption header says; `nil` for an image that has none, which are those that LUKS doesn't encrypt.

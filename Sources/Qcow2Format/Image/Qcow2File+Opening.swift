@@ -55,7 +55,8 @@ extension Qcow2File {
         try checkReadable()
         if forWriting { try checkWritable() }
         if forWriting, snapshot != nil { throw failure(.notWritable(reason: "snapshots can only be read")) }
-        let (snapshots, snapshotsLength) = try await snapshotTable(isWanted: snapshot != nil || forWriting)
+        let (snapshots, snapshotsLength) = try await snapshotTable(
+            isWanted: snapshot != nil || forWriting, withNames: snapshot != nil)
         var l1Offset = header.header.l1TableOffset
         var l1Count = UInt64(header.header.l1Size)
         var length = layout.size
@@ -64,20 +65,29 @@ extension Qcow2File {
             l1Offset = chosen.l1TableOffset
             l1Count = UInt64(chosen.l1Size)
             length = chosen.diskSize
-            try checkSnapshot(chosen)
         }
-        let l1 = try await table(at: l1Offset, count: l1Count)
-        let refcountTable = try await table(
-            at: header.header.refcountTableOffset,
-            count: UInt64(header.header.refcountTableClusters) * layout.geometry.clusterLength / 8)
+        // A snapshot's table may be shorter than its disk: the rest of it is unallocated.
+        let l1 = try await table(
+            at: l1Offset, count: l1Count, padded: max(l1Count, layout.geometry.l1EntryCount(forLength: length)))
+        let refcountTable = try await readRefcountTable(forWriting: forWriting)
         var tables: [(offset: UInt64, length: UInt64)] = [
             (0, layout.geometry.clusterLength), (l1Offset, l1Count * 8),
-            (header.header.refcountTableOffset, UInt64(refcountTable.count) * 8),
             (header.header.snapshotsOffset, snapshotsLength),
         ]
         tables += snapshots.map { ($0.l1TableOffset, UInt64($0.l1Size) * 8) }
-        let metadata = try metadataClusters(tables, l1: l1, refcountTable: refcountTable)
-        if forWriting { try checkRefcountBlocks(refcountTable, tables: tables) }
+        let refcountRange = (offset: header.header.refcountTableOffset, length: UInt64(refcountTable.count) * 8)
+        let metadata: MetadataClusters
+        if forWriting {
+            tables.append(refcountRange)
+            try checkRefcountBlocks(refcountTable, tables: tables)
+            metadata = try metadataClusters(tables, l1: l1, blocks: refcountTable.filter { $0 != 0 }, forWriting: true)
+        } else {
+            // Refcounts don't matter for reading. Structures that can't be right are left for whoever checks or writes,
+            // lest data look wrong because of them.
+            let blocks = soundRefcountBlocks(of: refcountTable)
+            if blocks != nil { tables.append(refcountRange) }
+            metadata = try metadataClusters(tables, l1: l1, blocks: blocks ?? [], forWriting: false)
+        }
         let state = Qcow2Metadata(
             file: file, layout: layout, header: header, l1: l1, refcountTable: refcountTable, metadata: metadata,
             cacheLength: cacheLength, growthStep: growthStep)
@@ -99,21 +109,49 @@ extension Qcow2File {
         }
     }
 
-    private func table(at offset: UInt64, count: UInt64) async throws(BlockError) -> [UInt64] {
+    /// - Parameter padded: number of entries to return; those behind the table are 0.
+    private func table(at offset: UInt64, count: UInt64, padded: UInt64) async throws(BlockError) -> [UInt64] {
         // Counts and ends have been checked against the caps and the file.
-        var entries = [UInt64](repeating: 0, count: Int(count))
+        var entries = [UInt64](repeating: 0, count: Int(padded))
         guard count > 0 else { return entries }
         var span = entries.mutableSpan
-        var bytes = span.mutableBytes
-        try await file.read(at: offset, into: &bytes)
-        for index in entries.indices { entries[index] = UInt64(bigEndian: entries[index]) }
+        var all = span.mutableBytes
+        var bytes = all.slice(0..<Int(count) * 8)
+        try await file.readPadded(at: offset, into: &bytes)
+        for index in 0..<Int(count) { entries[index] = UInt64(bigEndian: entries[index]) }
         return entries
     }
 
-    private func snapshotTable(isWanted: Bool) async throws(BlockError) -> (snapshots: [Snapshot], length: UInt64) {
+    /// - Returns: no entries where the table is broken and nothing is written.
+    private func readRefcountTable(forWriting: Bool) async throws(BlockError) -> [UInt64] {
+        if let problem = refcountTableProblem {
+            if forWriting {
+                throw failure(.notWritable(reason: "\(problem); repair it first (qcowbackup check -r all)"))
+            }
+            return []
+        }
+        let count = UInt64(header.header.refcountTableClusters) * layout.geometry.clusterLength / 8
+        return try await table(at: header.header.refcountTableOffset, count: count, padded: count)
+    }
+
+    /// What is wrong with where the refcount table is; `nil` for nothing.
+    var refcountTableProblem: Qcow2Error.Problem? {
+        do throws(Qcow2Error.Problem) {
+            try ImageLayout.checkRefcountTable(
+                header.header, clusterLength: layout.geometry.clusterLength, fileLength: file.length)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func snapshotTable(
+        isWanted: Bool, withNames: Bool
+    ) async throws(BlockError) -> (snapshots: [Snapshot], length: UInt64) {
         do throws(BlockError) {
-            let (snapshots, length) = try await SnapshotTable.read(header.header, from: file, currentSize: layout.size)
-            for snapshot in snapshots { try checkSnapshot(snapshot) }
+            let (snapshots, length) = try await SnapshotTable.read(
+                header.header, from: file, currentSize: layout.size, withNames: withNames)
+            for (index, snapshot) in snapshots.enumerated() { try checkSnapshot(snapshot, number: index + 1) }
             return (snapshots, length)
         } catch {
             // A broken snapshot table is no reason not to save the active state.
@@ -123,31 +161,40 @@ extension Qcow2File {
     }
 
     private func find(_ name: String, in snapshots: [Snapshot]) throws(BlockError) -> Snapshot {
-        guard let snapshot = snapshots.first(where: { $0.id == name }) ?? snapshots.first(where: { $0.name == name })
-        else { throw failure(.snapshotNotFound(name, available: snapshots.map(\.name))) }
+        guard
+            let snapshot = snapshots.first(where: { $0.idBytes.elementsEqual(name.utf8) })
+                ?? snapshots.first(where: { $0.nameBytes.elementsEqual(name.utf8) })
+                // Names that are no text can be asked for as they are listed.
+                ?? snapshots.first(where: { $0.name == name })
+        else { throw failure(.snapshotNotFound(name, available: snapshots.prefix(Self.listedNames).map(\.name))) }
         return snapshot
     }
 
-    private func checkSnapshot(_ snapshot: Snapshot) throws(BlockError) {
+    /// Snapshots that are listed where another one was asked for.
+    private static let listedNames = 32
+
+    private func checkSnapshot(_ snapshot: Snapshot, number: Int) throws(BlockError) {
         do throws(Qcow2Error.Problem) {
             let length = UInt64(snapshot.l1Size) * 8
             guard length <= Qcow2Limits.l1TableLength else {
-                throw .snapshotTable(rule: "the L1 table of '\(snapshot.name)' is too large")
+                throw .snapshotTable(rule: "the L1 table of snapshot \(number) is too large")
             }
             guard snapshot.diskSize <= Qcow2Limits.virtualSize,
-                UInt64(snapshot.l1Size) >= layout.geometry.l1EntryCount(forLength: snapshot.diskSize)
-            else { throw .snapshotTable(rule: "the L1 table of '\(snapshot.name)' is too small for its disk") }
+                layout.geometry.l1EntryCount(forLength: snapshot.diskSize) <= Qcow2Limits.l1TableLength / 8
+            else { throw .snapshotTable(rule: "the disk of snapshot \(number) is too large") }
             try ImageLayout.checkTable(
                 .snapshotL1Table, offset: snapshot.l1TableOffset, length: length,
-                clusterLength: layout.geometry.clusterLength, fileLength: file.length)
+                clusterLength: layout.geometry.clusterLength, fileLength: file.length, mayBeCut: true)
         } catch {
             throw failure(error)
         }
     }
 
     /// Collects where metadata lies, and refuses tables that lie on top of each other.
+    ///
+    /// Several L1 entries may lead to the same L2 table as long as it is only read.
     private func metadataClusters(
-        _ tables: [(offset: UInt64, length: UInt64)], l1: [UInt64], refcountTable: [UInt64]
+        _ tables: [(offset: UInt64, length: UInt64)], l1: [UInt64], blocks: [UInt64], forWriting: Bool
     ) throws(BlockError) -> MetadataClusters {
         let geometry = layout.geometry
         let fixed = MetadataClusters(clusterBits: geometry.clusterBits, ranges: tables)
@@ -159,7 +206,7 @@ extension Qcow2File {
             do throws(Qcow2Error.Problem) {
                 try ImageLayout.checkTable(
                     .l2Table, offset: offset, length: geometry.clusterLength, clusterLength: geometry.clusterLength,
-                    fileLength: file.length)
+                    fileLength: file.length, mayBeCut: true)
             } catch {
                 throw failure(error)
             }
@@ -169,12 +216,8 @@ extension Qcow2File {
             l2Tables.append(offset)
         }
         l2Tables.sort()
-        if let pair = zip(l2Tables, l2Tables.dropFirst()).first(where: { $0 == $1 }) {
+        if forWriting, let pair = zip(l2Tables, l2Tables.dropFirst()).first(where: { $0 == $1 }) {
             throw failure(.overlaps(.l2Table, offset: pair.0))
-        }
-        // Refcounts don't matter for reading, so blocks in impossible places are left for whoever checks or writes.
-        let blocks = refcountTable.filter {
-            $0 != 0 && $0.isAligned(to: geometry.clusterLength) && $0 < Qcow2Limits.hostOffset
         }
         let blockClusters = MetadataClusters(
             clusterBits: geometry.clusterBits, ranges: blocks.map { ($0, geometry.clusterLength) })
@@ -185,6 +228,13 @@ extension Qcow2File {
         }
         let clusters = (l2Tables + blocks).map { (offset: $0, length: geometry.clusterLength) }
         return MetadataClusters(clusterBits: geometry.clusterBits, ranges: tables + clusters)
+    }
+
+    /// The blocks of a refcount table; `nil` where any of them can't be one.
+    private func soundRefcountBlocks(of table: [UInt64]) -> [UInt64]? {
+        let blocks = table.filter { $0 != 0 }
+        let areSound = blocks.allSatisfy { $0.isAligned(to: layout.geometry.clusterLength) && $0 < file.length }
+        return areSound ? blocks : nil
     }
 
     private func prepareForWriting(_ metadata: Qcow2Metadata) {

@@ -7,7 +7,7 @@ public struct Qcow2File: Sendable {
     public let references: Qcow2References
     public let virtualSize: UInt64
     /// What the user should know before relying on the image.
-    public let warnings: [String]
+    public private(set) var warnings: [String]
 
     /// The image's own path.
     public var path: String { file.name }
@@ -56,7 +56,7 @@ public struct Qcow2File: Sendable {
         references = Qcow2References(
             backingFileName: header.backingFileName,
             hasTextualBackingFileName: header.hasTextualBackingFileName,
-            backingFormat: header.data(of: HeaderExtension.backingFormat).map(printable),
+            backingFormat: header.data(of: HeaderExtension.backingFormat).map { String(decoding: $0, as: UTF8.self) },
             // The feature decides; a name alone is left over from something.
             dataFileName: layout.hasExternalDataFile
                 ? header.data(of: HeaderExtension.externalDataFile).map { String(decoding: $0, as: UTF8.self) } : nil,
@@ -65,6 +65,10 @@ public struct Qcow2File: Sendable {
             (header.header.incompatibleFeatures.contains(.corrupt)
                 ? ["\(file.name): the image is marked corrupt; what is read may be wrong"] : [])
             + (Self.warning(ofStaleBitmapsIn: header, path: file.name).map { [$0] } ?? [])
+        if !forInspection, let problem = refcountTableProblem {
+            warnings.append(
+                "\(file.name): \(problem): the disk can be read all the same; qcowbackup check -r all repairs that")
+        }
     }
 
     /// Refuses names of other files that would have to be changed to be followed, and could then lead to another file.

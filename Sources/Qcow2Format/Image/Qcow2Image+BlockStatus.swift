@@ -27,15 +27,22 @@ extension Qcow2Image {
     private func stored(
         _ run: ClusterRun, at host: HostOffset, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
+        let fileLength = storage.length
+        // Of the file's last cluster a part may be missing, which is zeroes; what lies behind it can't be read.
+        guard host.bytes < fileLength else {
+            let end = fileLength.alignedUp(to: geometry.clusterLength) ?? fileLength
+            let isPadding = host.bytes < end
+            return BlockExtent(
+                length: isPadding ? min(run.length, end - host.bytes) : run.length, isAllocated: true,
+                readsAsZero: isPadding)
+        }
         var extent = BlockExtent(
-            length: run.length, isAllocated: true, readsAsZero: false,
+            length: min(run.length, fileLength - host.bytes), isAllocated: true, readsAsZero: false,
             location: StorageLocation(device: storage, offset: host.bytes))
         // An external data file may have holes. In the image file itself clusters are allocated to be filled, unless all
         // were before anything was written; there, whoever asks for the top layer wants to know what it hides.
-        if dataFile != nil || (looksForHoles && scope == .chain), let end = host.bytes.adding(run.length),
-            end <= storage.length
-        {
-            let below = try await storage.blockStatus(at: host.bytes, length: run.length, in: .topLayer)
+        if dataFile != nil || looksForHoles && scope == .chain {
+            let below = try await storage.blockStatus(at: host.bytes, length: extent.length, in: .topLayer)
             extent.length = below.length
             extent.readsAsZero = below.readsAsZero
         }

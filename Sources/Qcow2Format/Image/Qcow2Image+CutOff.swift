@@ -17,7 +17,7 @@ extension Qcow2Image {
             for run in runs {
                 switch run.kind {
                 case .zero: break
-                case .data(let host): try checkStored(host, run: run)
+                case .data(let host): try checkStored(host, run: run, fileLength: storage.length)
                 case .compressed(let descriptor): try checkStored(descriptor, run: run)
                 case .unallocated:
                     guard let image = backing as? Qcow2Image, run.guest.bytes < image.length else { continue }

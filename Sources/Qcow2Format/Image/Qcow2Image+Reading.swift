@@ -48,21 +48,24 @@ extension Qcow2Image {
         case .unallocated: try await readBacking(at: run.guest, into: &buffer)
         case .zero: buffer.clear()
         case .data(let host):
-            try checkStored(host, run: run)
-            try await storage.read(at: host.bytes, into: &buffer)
+            let fileLength = storage.length
+            try checkStored(host, run: run, fileLength: fileLength)
+            try await storage.readPadded(at: host.bytes, into: &buffer, fileLength: fileLength)
         case .compressed: preconditionFailure("compressed runs are read together")
         }
     }
 
-    /// A file that ends before a cluster's data was cut off: reading zeroes there would hide that.
-    func checkStored(_ host: HostOffset, run: ClusterRun) throws(BlockError) {
-        let fileLength = storage.length
-        guard let end = host.bytes.adding(run.length), end <= fileLength else {
-            throw failure(
-                .cluster(
-                    .dataCluster, guest: run.guest, offset: host.bytes,
-                    rule: "reaches past the end of the file (\(fileLength) bytes): the image is truncated"))
-        }
+    /// A file that ends before a cluster's data was cut off: reading zeroes there would hide that. Of the last cluster the
+    /// file need not have all, and what is missing is zeroes.
+    func checkStored(_ host: HostOffset, run: ClusterRun, fileLength: UInt64) throws(BlockError) {
+        // The end of the file's last cluster. File lengths are below 2^63.
+        let end = fileLength.alignedUp(to: geometry.clusterLength) ?? fileLength
+        guard host.bytes > end || run.length > end - host.bytes else { return }
+        let present = end - min(host.bytes, end)
+        throw failure(
+            .cluster(
+                .dataCluster, guest: GuestOffset(run.guest.bytes + present), offset: host.bytes + present,
+                rule: "reaches past the end of the file (\(fileLength) bytes): the image is truncated"))
     }
 
     /// Of compressed data the last sector need not be there as a whole.

@@ -107,9 +107,11 @@ extension Qcow2Image {
                 end = nextEnd
             }
             let last = end == limit ? try await metadata.entry(of: GuestOffset(end - 1), in: table) : first
-            return Placement(
+            let place = Placement(
                 host: host, length: end - start, isNew: false, needsEntries: !isData,
                 filled: inPlaceFill(start..<end, first: first, last: last))
+            try await completeStorage(for: place, at: start)
+            return place
         }
         while end < limit {
             let next = try await metadata.entry(of: GuestOffset(end), in: table)
@@ -124,6 +126,13 @@ extension Qcow2Image {
         return Placement(
             host: HostOffset(place.host.bytes + start - covered.lowerBound), length: partEnd - start, isNew: true,
             needsEntries: true, filled: newFill(start..<partEnd, first: first, last: lastEntry))
+    }
+
+    /// Gives the storage what it lacks of its last cluster, where that is going to be changed.
+    private func completeStorage(for place: Placement, at start: UInt64) async throws(BlockError) {
+        let filled = dataFile == nil ? place.filled.upperBound : min(place.filled.upperBound, length)
+        let end = place.host.bytes + (filled - start)
+        if end > storage.length { try await storage.resize(to: end) }
     }
 
     /// Room for guest clusters, at least for the first of them.

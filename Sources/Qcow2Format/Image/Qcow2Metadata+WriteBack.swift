@@ -55,7 +55,7 @@ extension Qcow2Metadata {
 
     private func writePiece(at offset: UInt64) async throws(BlockError) {
         guard let bytes = cachedPiece(at: offset) else { return }
-        try await file.write(at: offset, from: bytes.span.bytes)
+        try await writeTable(bytes, at: offset)
         state.withLock { $0.cache.markClean(offset) }
     }
 
@@ -65,7 +65,7 @@ extension Qcow2Metadata {
         for (index, entry) in entries.enumerated() {
             bytes.storeBigEndian(entry, at: index * 8)
         }
-        try await file.write(at: offset, from: bytes.span.bytes)
+        try await writeTable(bytes, at: offset)
     }
 
     /// Cuts off what the file was given for clusters to come.

@@ -59,9 +59,7 @@ final class Qcow2Metadata: Sendable {
         self.file = file
         self.growthStep = growthStep
         self.layout = layout
-        decoder = L2Decoder(
-            geometry: layout.geometry, version: layout.version, hasExternalDataFile: layout.hasExternalDataFile,
-            metadata: metadata)
+        decoder = L2Decoder(rules: L2EntryRules(layout), metadata: metadata)
         pieceLength = min(layout.geometry.clusterLength, UInt64(Self.maximumPieceLength))
         let pieces = min(max(cacheLength / Int(pieceLength), Self.pieceCounts.lowerBound), Self.pieceCounts.upperBound)
         state = Locked(
@@ -88,10 +86,11 @@ final class Qcow2Metadata: Sendable {
     /// Brings a piece into the cache.
     func loadPiece(at offset: UInt64, of structure: Qcow2Error.Structure) async throws(BlockError) -> [UInt8] {
         if let bytes = cachedPiece(at: offset) { return bytes }
-        guard let end = offset.adding(pieceLength), end <= file.length else {
+        // In the file's last cluster, what the file doesn't have is zeroes.
+        guard offset.alignedDown(to: geometry.clusterLength) < file.length else {
             throw failure(.pastEnd(structure, offset: offset, fileLength: file.length))
         }
-        let bytes = try await file.contents(at: offset, count: Int(pieceLength))
+        let bytes = try await file.paddedContents(at: offset, count: Int(pieceLength))
         try await insertPiece(bytes, at: offset, isDirty: false)
         return bytes
     }
@@ -107,11 +106,18 @@ final class Qcow2Metadata: Sendable {
     func insertPiece(_ bytes: [UInt8], at offset: UInt64, isDirty: Bool) async throws(BlockError) {
         while let victim = state.withLock({ $0.cache.victim() }) {
             if victim.isDirty {
-                try await file.write(at: victim.offset, from: victim.bytes.span.bytes)
+                try await writeTable(victim.bytes, at: victim.offset)
             }
             state.withLock { $0.cache.remove(victim.offset) }
         }
         state.withLock { $0.cache.insert(bytes, at: offset, isDirty: isDirty) }
+    }
+
+    /// Writes a piece of a table, or all of it. The file may end inside its last cluster, and then gets the rest of it.
+    func writeTable(_ bytes: [UInt8], at offset: UInt64) async throws(BlockError) {
+        let end = offset + UInt64(bytes.count)
+        if end > file.length { try await file.resize(to: end.alignedUp(to: geometry.clusterLength) ?? end) }
+        try await file.write(at: offset, from: bytes.span.bytes)
     }
 
     /// Changes a piece, which is loaded first if it has to be.

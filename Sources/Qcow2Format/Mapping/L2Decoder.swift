@@ -4,11 +4,12 @@ import BinaryCoding
 
 /// Turns L2 entries into runs of guest bytes, and refuses entries that break the format.
 struct L2Decoder: Sendable {
-    let geometry: ClusterGeometry
-    let version: UInt32
-    let hasExternalDataFile: Bool
+    let rules: L2EntryRules
     /// Clusters of the image file that hold metadata.
     let metadata: MetadataClusters
+
+    var geometry: ClusterGeometry { rules.geometry }
+    var hasExternalDataFile: Bool { rules.hasExternalDataFile }
 
     /// Appends the runs of the guest bytes `range`, which lie in one cluster.
     ///
@@ -19,31 +20,26 @@ struct L2Decoder: Sendable {
         of range: Range<UInt64>, entry: L2Entry, bitmap: UInt64, to runs: inout [ClusterRun]
     ) throws(Qcow2Error.Problem) {
         let guest = GuestOffset(range.lowerBound)
-        guard !entry.hasReservedBits(allowsZero: version >= 3 && !geometry.hasSubclusters) else {
-            throw .l2ReservedBits(guest: guest, entry: entry.rawValue)
-        }
-        if entry.isCompressed {
-            guard !hasExternalDataFile else {
-                throw .cluster(
-                    .compressedCluster, guest: guest, offset: 0, rule: "is not supported with an external data file")
-            }
-            let descriptor = CompressedClusterDescriptor(entry, clusterBits: geometry.clusterBits)
-            if let overlap = metadata.firstOverlap(offset: descriptor.offset.bytes, length: descriptor.length) {
-                throw .cluster(
-                    .compressedCluster, guest: guest, offset: descriptor.offset.bytes,
-                    rule: "overlaps metadata at offset \(overlap)")
-            }
+        let bitmap = SubclusterBitmap(rawValue: bitmap)
+        let cluster = range.lowerBound.alignedDown(to: geometry.clusterLength)
+        let mapping = rules.mapping(of: entry, bitmap, at: cluster)
+        guard !mapping.isBroken else { throw Self.problem(mapping, entry, bitmap, at: guest, cluster: cluster) }
+        let host: HostOffset?
+        switch mapping.place {
+        case .none: host = nil
+        case .cluster(let offset):
+            try checkOverlap(.dataCluster, at: offset.bytes, length: geometry.clusterLength, guest: guest)
+            host = offset
+        case .compressed(let descriptor):
+            try checkOverlap(
+                .compressedCluster, at: descriptor.offset.bytes, length: descriptor.length, guest: guest)
             append(ClusterRun(guest: guest, length: UInt64(range.count), kind: .compressed(descriptor)), to: &runs)
             return
         }
-        let host = try clusterOffset(entry, guest: guest)
-        if geometry.hasSubclusters {
-            try appendSubclusters(of: range, host: host, bitmap: SubclusterBitmap(rawValue: bitmap), to: &runs)
-            return
-        }
+        if geometry.hasSubclusters { return appendSubclusters(of: range, host: host, bitmap: bitmap, to: &runs) }
         let inside = range.lowerBound & (geometry.clusterLength - 1)
         let kind: ClusterRun.Kind =
-            if entry.isZero {
+            if mapping.isZero {
                 .zero(reserved: host.map { HostOffset($0.bytes + inside) })
             } else if let host {
                 .data(HostOffset(host.bytes + inside))
@@ -53,13 +49,34 @@ struct L2Decoder: Sendable {
         append(ClusterRun(guest: guest, length: UInt64(range.count), kind: kind), to: &runs)
     }
 
+    /// What is told of an entry that must not be followed.
+    private static func problem(
+        _ mapping: L2Mapping, _ entry: L2Entry, _ bitmap: SubclusterBitmap, at guest: GuestOffset, cluster: UInt64
+    ) -> Qcow2Error.Problem {
+        let defects = mapping.defects
+        if !defects.isDisjoint(with: [.reservedBits, .zeroFlagInVersion2, .copiedCompressed]) {
+            return .l2ReservedBits(guest: guest, entry: entry.rawValue)
+        }
+        if defects.contains(.compressedInDataFile) {
+            return .cluster(
+                .compressedCluster, guest: guest, offset: 0, rule: "is not supported with an external data file")
+        }
+        let offset = entry.hostOffset.bytes
+        if defects.contains(.unaligned) {
+            return .cluster(.dataCluster, guest: guest, offset: offset, rule: "is not aligned to a cluster")
+        }
+        if defects.contains(.misplaced) {
+            return .cluster(
+                .dataCluster, guest: guest, offset: offset,
+                rule: "does not lie at the guest's offset, as all of an external data file do")
+        }
+        return .subclusters(guest: GuestOffset(cluster), bitmap: bitmap.rawValue)
+    }
+
     private func appendSubclusters(
         of range: Range<UInt64>, host: HostOffset?, bitmap: SubclusterBitmap, to runs: inout [ClusterRun]
-    ) throws(Qcow2Error.Problem) {
+    ) {
         let cluster = range.lowerBound.alignedDown(to: geometry.clusterLength)
-        guard bitmap.isValid, host != nil || !bitmap.hasAllocated else {
-            throw .subclusters(guest: GuestOffset(cluster), bitmap: bitmap.rawValue)
-        }
         var position = range.lowerBound
         while position < range.upperBound {
             let index = Int((position - cluster) >> UInt64(geometry.unitBits))
@@ -79,22 +96,12 @@ struct L2Decoder: Sendable {
         }
     }
 
-    /// The checked offset of a cluster that is stored as it is; `nil` where there is none.
-    private func clusterOffset(_ entry: L2Entry, guest: GuestOffset) throws(Qcow2Error.Problem) -> HostOffset? {
-        let host = entry.hostOffset
-        // Offset 0 without the copied flag is no cluster. With it, it is the first cluster: as good as any in a data
-        // file, the header in an image file.
-        if host.bytes == 0, !entry.isCopied { return nil }
-        guard host.bytes.isAligned(to: geometry.clusterLength) else {
-            throw .cluster(.dataCluster, guest: guest, offset: host.bytes, rule: "is not aligned to a cluster")
-        }
-        if !hasExternalDataFile,
-            let overlap = metadata.firstOverlap(offset: host.bytes, length: geometry.clusterLength)
-        {
-            throw .cluster(
-                .dataCluster, guest: guest, offset: host.bytes, rule: "overlaps metadata at offset \(overlap)")
-        }
-        return host
+    /// Refuses data where metadata is. In a data file there is none.
+    private func checkOverlap(
+        _ structure: Qcow2Error.Structure, at offset: UInt64, length: UInt64, guest: GuestOffset
+    ) throws(Qcow2Error.Problem) {
+        guard !hasExternalDataFile, let overlap = metadata.firstOverlap(offset: offset, length: length) else { return }
+        throw .cluster(structure, guest: guest, offset: offset, rule: "overlaps metadata at offset \(overlap)")
     }
 
     private func append(_ run: ClusterRun, to runs: inout [ClusterRun]) {

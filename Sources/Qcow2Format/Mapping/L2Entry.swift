@@ -9,7 +9,7 @@ struct L2Entry: Sendable, Equatable {
     static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
     static let copiedFlag: UInt64 = 1 << 63
     private static let compressedFlag: UInt64 = 1 << 62
-    private static let zeroFlag: UInt64 = 1
+    static let zeroFlag: UInt64 = 1
 
     /// Bits that have no meaning in any entry of a cluster that is stored as it is.
     static var reservedMask: UInt64 { ~(offsetMask | copiedFlag | compressedFlag | zeroFlag) }
@@ -37,10 +37,4 @@ struct L2Entry: Sendable, Equatable {
     var isZero: Bool { rawValue & Self.zeroFlag != 0 }
     /// The cluster; 0 for none, but for an external data file, whose first cluster lies there. Not for compressed ones.
     var hostOffset: HostOffset { HostOffset(rawValue & Self.offsetMask) }
-
-    /// - Parameter allowsZero: whether bit 0 has a meaning in the image.
-    func hasReservedBits(allowsZero: Bool) -> Bool {
-        if isCompressed { return isCopied }
-        return rawValue & (Self.reservedMask | (allowsZero ? 0 : Self.zeroFlag)) != 0
-    }
 }

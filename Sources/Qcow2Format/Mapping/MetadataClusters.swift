@@ -51,4 +51,6 @@ struct MetadataClusters: Sendable {
         guard low < runs.count, runs[low].lowerBound < wanted.upperBound else { return nil }
         return max(runs[low].lowerBound, wanted.lowerBound) << clusterBits
     }
+
+    func contains(_ cluster: UInt64) -> Bool { firstOverlap(offset: cluster << clusterBits, length: 1) != nil }
 }

@@ -12,6 +12,7 @@ extension Qcow2File {
     /// - Parameter allocatedLength: bytes that the file takes on its disk.
     /// - Complexity: reads refcounts, up to the number of clusters that the file has room for.
     public func seemsPreallocated(allocatedLength: UInt64) async throws(BlockError) -> Bool {
+        guard refcountTableProblem == nil else { return false }
         let clusterBits = UInt64(layout.geometry.clusterBits)
         let room = allocatedLength >> clusterBits
         // A file takes less than 2^63 bytes.
@@ -22,7 +23,8 @@ extension Qcow2File {
         let entries = UInt64(header.header.refcountTableClusters) << clusterBits / 8
         var used: UInt64 = 0
         for index in 0..<min(entries, clusters.dividedRoundingUp(by: perBlock)) {
-            let entry = try await file.contents(at: header.header.refcountTableOffset + index * 8, count: 8)
+            let entry = try await file.paddedContents(
+                at: header.header.refcountTableOffset + index * 8, count: 8)
             let block: UInt64 = (try? entry.span.bytes.bigEndian(at: 0)) ?? 0
             let inside = min(perBlock, clusters)
             clusters -= inside
@@ -37,7 +39,7 @@ extension Qcow2File {
     private func usedClusters(in block: UInt64, count: Int) async throws(BlockError) -> UInt64 {
         let codec = layout.refcounts
         let length = (count << codec.order + 7) / 8
-        let bytes = try await file.contents(at: block, count: length)
+        let bytes = try await file.paddedContents(at: block, count: length)
         var used: UInt64 = 0
         for index in 0..<count where codec.value(in: bytes, at: index) != 0 { used += 1 }
         return used

@@ -4,8 +4,9 @@
 ///
 /// Spec: “Snapshots”.
 public struct Snapshot: Sendable, Equatable {
-    public let id: String
-    public let name: String
+    /// Bytes, because names need not be text, and making text of all of them takes time. Empty where nobody asked for names.
+    let idBytes: [UInt8]
+    let nameBytes: [UInt8]
     /// Virtual size in bytes then.
     public let diskSize: UInt64
     /// Bytes of the saved machine; 0 for none.
@@ -20,4 +21,9 @@ public struct Snapshot: Sendable, Equatable {
     let l1TableOffset: UInt64
     /// Number of entries.
     let l1Size: UInt32
+
+    /// As it is stored; what is no text becomes replacement characters.
+    public var id: String { String(decoding: idBytes, as: UTF8.self) }
+    /// As it is stored; what is no text becomes replacement characters.
+    public var name: String { String(decoding: nameBytes, as: UTF8.self) }
 }

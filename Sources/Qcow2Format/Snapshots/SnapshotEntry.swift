@@ -23,6 +23,21 @@ struct SnapshotEntry {
     /// Bytes of extra data.
     let extraLength: UInt64
 
+    /// Bytes of extra data that every entry of a version 3 image has: the size of the VM state and that of the disk.
+    static let requiredExtraLength: UInt64 = 16
+    /// More extra data than any version has.
+    static let maximumExtraLength: UInt64 = 1024
+
+    enum ExtraDefect {
+        case tooShort, tooLong
+    }
+
+    /// What is wrong with the extra data; `nil` for nothing.
+    func extraDefect(version: UInt32) -> ExtraDefect? {
+        if extraLength > Self.maximumExtraLength { return .tooLong }
+        return version >= 3 && extraLength < Self.requiredExtraLength ? .tooShort : nil
+    }
+
     /// Bytes that follow the fixed fields: below 2^33.
     var variableLength: UInt64 { extraLength + idLength + nameLength }
 

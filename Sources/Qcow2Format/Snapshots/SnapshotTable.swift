@@ -8,14 +8,16 @@ import BlockIO
 /// Spec: “Snapshots”.
 enum SnapshotTable {
     /// Bytes of the extra data that are read: the size of the VM state, that of the disk, and the instruction count.
-    private static let knownExtraLength: UInt64 = 24
+    static let knownExtraLength: UInt64 = 24
 
     /// Reads the table.
     ///
-    /// - Parameter currentSize: the disk's size for snapshots that record none.
+    /// - Parameters:
+    ///   - currentSize: the disk's size for snapshots that record none.
+    ///   - withNames: whether ids and names are wanted, which are most of a large table.
     /// - Returns: the snapshots, and the length of the table in bytes.
     static func read(
-        _ header: Qcow2Header, from file: any StorageDevice, currentSize: UInt64
+        _ header: Qcow2Header, from file: any StorageDevice, currentSize: UInt64, withNames: Bool
     ) async throws(BlockError) -> (snapshots: [Snapshot], length: UInt64) {
         let fail = { (problem: Qcow2Error.Problem) in BlockError.layer(Qcow2Error(image: file.name, problem)) }
         guard header.snapshotCount > 0 else { return ([], 0) }
@@ -26,41 +28,55 @@ enum SnapshotTable {
                         "\(header.snapshotCount) snapshots are too large a number: at most \(Qcow2Limits.snapshotCount)"
                 ))
         }
-        guard header.snapshotsOffset.isAligned(to: 1 << UInt64(header.clusterBits)) else {
-            throw fail(.notAligned(.snapshotTable, offset: header.snapshotsOffset))
-        }
+        let clusterLength: UInt64 = 1 << UInt64(header.clusterBits)
+        let (start, fileLength) = (header.snapshotsOffset, file.length)
+        guard start.isAligned(to: clusterLength) else { throw fail(.notAligned(.snapshotTable, offset: start)) }
         var snapshots: [Snapshot] = []
-        var offset = header.snapshotsOffset
+        var offset = start
         for _ in 0..<header.snapshotCount {
-            guard let fixedEnd = offset.adding(SnapshotEntry.fixedLength), fixedEnd <= file.length else {
-                throw fail(.pastEnd(.snapshotTable, offset: offset, fileLength: file.length))
-            }
-            let fixed = try await file.contents(at: offset, count: Int(SnapshotEntry.fixedLength))
+            let fixed = try await file.paddedContents(at: offset, count: fieldsLength)
             let entry = try decoded(fixed, fail)
-            guard let end = fixedEnd.adding(entry.variableLength), end <= file.length,
-                end - header.snapshotsOffset <= Qcow2Limits.snapshotTableLength
+            let end = offset.adding(SnapshotEntry.fixedLength)?.adding(entry.variableLength)
+            // The file may end inside its last cluster.
+            guard let end, end - start <= Qcow2Limits.snapshotTableLength,
+                !ImageLayout.isPastEnd(
+                    offset: start, length: end - start, fileLength: fileLength, clusterLength: clusterLength)
             else {
-                throw fail(.pastEnd(.snapshotTable, offset: offset, fileLength: file.length))
+                throw fail(.pastEnd(.snapshotTable, offset: offset, fileLength: fileLength))
             }
-            let extra = try await file.contents(
-                at: fixedEnd, count: Int(min(entry.extraLength, knownExtraLength)))
-            let names = try await file.contents(
-                at: fixedEnd + entry.extraLength, count: Int(entry.idLength + entry.nameLength))
-            let vmStateSize: UInt64? = try? extra.span.bytes.bigEndian(at: 0)
-            let size: UInt64? = try? extra.span.bytes.bigEndian(at: 8)
-            let instructionCount: UInt64? = try? extra.span.bytes.bigEndian(at: 16)
-            snapshots.append(
-                Snapshot(
-                    id: printable(names.prefix(Int(entry.idLength))),
-                    name: printable(names.dropFirst(Int(entry.idLength))), diskSize: size ?? currentSize,
-                    vmStateSize: vmStateSize ?? UInt64(entry.vmStateSize), dateSeconds: entry.dateSeconds,
-                    dateNanoseconds: entry.dateNanoseconds, vmClockNanoseconds: entry.vmClockNanoseconds,
-                    instructionCount: instructionCount == .max ? nil : instructionCount,
-                    l1TableOffset: entry.l1TableOffset, l1Size: entry.l1Size))
+            let extra = fixed[Int(SnapshotEntry.fixedLength)...].prefix(Int(min(entry.extraLength, knownExtraLength)))
+            let (id, name) = withNames ? try await names(of: entry, at: offset, in: file) : ([], [])
+            snapshots.append(Self.snapshot(entry, Array(extra), id: id, name: name, currentSize: currentSize))
             // Entries start at multiples of 8.
             offset = end.alignedUp(to: 8) ?? end
         }
-        return (snapshots, offset - header.snapshotsOffset)
+        return (snapshots, offset - start)
+    }
+
+    /// Bytes of an entry's fixed fields, and of what is read of its extra data.
+    private static let fieldsLength = Int(SnapshotEntry.fixedLength + knownExtraLength)
+
+    private static func names(
+        of entry: SnapshotEntry, at offset: UInt64, in file: any StorageDevice
+    ) async throws(BlockError) -> (id: [UInt8], name: [UInt8]) {
+        let names = try await file.paddedContents(
+            at: offset + SnapshotEntry.fixedLength + entry.extraLength, count: Int(entry.idLength + entry.nameLength))
+        return (Array(names.prefix(Int(entry.idLength))), Array(names.dropFirst(Int(entry.idLength))))
+    }
+
+    private static func snapshot(
+        _ entry: SnapshotEntry, _ extra: [UInt8], id: [UInt8], name: [UInt8], currentSize: UInt64
+    ) -> Snapshot {
+        let vmStateSize: UInt64? = try? extra.span.bytes.bigEndian(at: 0)
+        // Of whole sectors, as guests see it.
+        let size: UInt64? = (try? extra.span.bytes.bigEndian(at: 8)).map { $0 & ~511 }
+        let instructionCount: UInt64? = try? extra.span.bytes.bigEndian(at: 16)
+        return Snapshot(
+            idBytes: id, nameBytes: name, diskSize: size ?? currentSize,
+            vmStateSize: vmStateSize ?? UInt64(entry.vmStateSize), dateSeconds: entry.dateSeconds,
+            dateNanoseconds: entry.dateNanoseconds, vmClockNanoseconds: entry.vmClockNanoseconds,
+            instructionCount: instructionCount == .max ? nil : instructionCount,
+            l1TableOffset: entry.l1TableOffset, l1Size: entry.l1Size)
     }
 
     private static func decoded(

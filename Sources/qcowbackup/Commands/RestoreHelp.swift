@@ -15,9 +15,9 @@ enum RestoreHelp {
 
         --force puts the disk back into place: the old one goes only once the new one is complete and on stable storage. \
         Images that are based on the old one are then based on the new one: remove or rebase them. A TARGET that is itself \
-        based on BACKUP or its chain, such as a later backup, is refused. The new image has the old one's cluster_size, \
-        extended_l2 and compression_type unless -o or --compression-type says otherwise, and neither its dirty bitmaps nor \
-        its internal snapshots: a warning names them. Where the old one is no qcow2 image, -O says which format the new \
+        based on BACKUP or its chain, such as a later backup, is refused. The new image has the old one's compat, \
+        cluster_size, extended_l2, refcount_bits, lazy_refcounts and compression_type unless -o or --compression-type says \
+        otherwise, and neither its dirty bitmaps nor its internal snapshots: a warning names them. Where the old one is no qcow2 image, -O says which format the new \
         one gets.
 
         EXAMPLES:

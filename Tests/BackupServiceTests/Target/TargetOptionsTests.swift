@@ -72,6 +72,35 @@ import Testing
         #expect(error.message.contains("'\(name)'") || error.message.contains("option \(name):"), "\(error.message)")
     }
 
+    /// The layout of an image that is replaced is kept, as far as it goes together with what was asked for.
+    @Test func adoption() throws {
+        var other = Qcow2Options(size: 1 << 20)
+        other.clusterBits = 15
+        other.refcountOrder = 5
+        other.hasLazyRefcounts = true
+        other.hasExtendedL2 = true
+        other.compressionType = .zstd
+        func adopted(_ texts: [String], _ other: Qcow2Options, _ type: CompressionType? = nil) throws -> Qcow2Options {
+            var options = Qcow2Options(size: 1 << 20)
+            let given = try TargetOptions(texts)
+            given.adopt(other, compression: type, in: &options)
+            try given.apply(to: &options)
+            return options
+        }
+        #expect(try adopted([], other) == other)
+        #expect(try adopted(["refcount_bits=8"], other).refcountOrder == 3)
+        #expect(try adopted([], other, .zlib).compressionType == .zlib)
+        var old = Qcow2Options(size: 1 << 20)
+        old.version = 2
+        old.clusterBits = 12
+        #expect(try adopted([], old) == old)
+        // What only the newer version has.
+        for (texts, type) in [(["lazy_refcounts=on"], nil), ([], .zstd)] as [([String], CompressionType?)] {
+            let new = try adopted(texts, old, type)
+            #expect(new.version == 3 && new.clusterBits == 12, "\(texts)")
+        }
+    }
+
     /// What the help lists is what is understood.
     @Test(arguments: TargetOption.all) func everyListedOptionExists(option: TargetOption) throws {
         let error = try #require(throws: ServiceError.self) { _ = try Self.applied(["\(option.name)="]) }

@@ -14,6 +14,9 @@ struct CheckFixtureTests {
         try Fixture.all().filter { $0.facts.check != nil && $0.facts.format == .qcow2 }
     }
 
+    /// What qemu-img's check doesn't see: it can't read the image either.
+    private static let overlooked: [String: UInt64] = ["bad-l2-zero-in-version-2": 1]
+
     /// What nobody can know any more: where the L1 table was, or that of a snapshot. Freeing what they led to would
     /// destroy what may still be saved, so they stay corrupt; qemu-img frees it.
     private static let lost: Set<String> = [
@@ -29,12 +32,17 @@ struct CheckFixtureTests {
             let peer = try await CheckNumbers.ofPeer(path, in: directory.path)
             let result = try await Program.qcowbackup.run(
                 ["check", "--output=json", "-f", "qcow2", path.string], directory: directory.path)
-            #expect(result.exitCode == peer.exitCode, "\(result)")
+            let overlooked = Self.overlooked[fixture.name]
+            #expect(result.exitCode == (overlooked == nil ? peer.exitCode : 2), "\(result)")
             guard let numbers = peer.numbers, peer.exitCode != 1 else {
                 #expect(!result.standardOutput.isEmpty || !result.standardError.isEmpty)
                 return
             }
             let ours = try JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes))
+            if let overlooked {
+                #expect(ours.corruptions == overlooked && numbers.corruptions == nil, "\(result)")
+                return
+            }
             #expect(ours == numbers, "\(result)")
             // The lines that people read, too; of some.
             guard isHeavyRun || fixture.name.utf8.count % 4 == 0 else { return }
@@ -57,6 +65,55 @@ struct CheckFixtureTests {
                 #expect(result.exitCode == 2 && peer.exitCode == 2)
             } else {
                 #expect(result.exitCode == 0 && peer.exitCode == 0, "\(result)")
+            }
+        }
+    }
+
+    /// A backing file of a format that others read is no fault of the image; that it is missing is.
+    @Test func backingOfAnotherFormat() async throws {
+        try await withTemporaryDirectory { directory in
+            let base = directory.file("base.vmdk")
+            let image = directory.file("top.qcow2")
+            try await Program.qemuIMG.runSuccessfully(["create", "-q", "-f", "vmdk", base.string, "1M"])
+            try await Program.qemuIMG.runSuccessfully([
+                "create", "-q", "-f", "qcow2", "-b", base.string, "-F", "vmdk", image.string,
+            ])
+            #expect(try await Program.qcowbackup.run(["check", image.string]).exitCode == 0)
+            try FileManager.default.removeItem(atPath: base.string)
+            let missing = try await Program.qcowbackup.run(["check", image.string])
+            #expect(missing.exitCode == 1 && missing.standardOutput.contains("base.vmdk"), "\(missing)")
+        }
+    }
+
+    /// A data file that was cut off by more than a part of its last cluster.
+    @Test func cutDataFile() async throws {
+        try await withTemporaryDirectory { directory in
+            let image = directory.file("image.qcow2")
+            let data = directory.file("data.raw")
+            try await Program.qemuIMG.runSuccessfully([
+                "create", "-q", "-f", "qcow2", "-o", "data_file=\(data),data_file_raw=on", image.string, "1M",
+            ])
+            try await Program.qemuIO.runSuccessfully(["-f", "qcow2", "-c", "write -P 1 0 300000", image.string])
+            let bytes = try directory.read("data.raw")
+            for (length, code) in [(294_999, 0), (262_145, 0), (262_144, 2)] as [(Int, Int32)] {
+                try directory.write(Array(bytes[..<length]), to: "data.raw")
+                let check = try await Program.qcowbackup.run(["check", image.string])
+                #expect(check.exitCode == code, "\(length): \(check)")
+                let raw = directory.file("out.raw").string
+                let backup = try await Program.qcowbackup.run(["-q", "-O", "raw", "--force", image.string, raw])
+                #expect(backup.exitCode == (code == 0 ? 0 : 1), "\(length): \(backup)")
+                if code == 0 {
+                    let out = try directory.read("out.raw")
+                    #expect(out.count == 1 << 20 && haveSameBytes(out[..<length], bytes[..<length]))
+                    #expect(areZero(out[length...]))
+                } else {
+                    #expect(backup.standardError.contains("guest offset 262144"), "\(backup)")
+                    let ignored = try await Program.qcowbackup.run([
+                        "-q", "-O", "raw", "--force", "--on-source-error=ignore", image.string, raw,
+                    ])
+                    #expect(ignored.exitCode == 3, "\(ignored)")
+                    #expect(try haveSameBytes(directory.read("out.raw")[..<length], bytes[..<length]))
+                }
             }
         }
     }

@@ -82,6 +82,26 @@ struct RestorePlaceTests {
         }
     }
 
+    /// So do the version of the format, and how refcounts are kept.
+    @Test(arguments: ["compat=0.10", "lazy_refcounts=on,refcount_bits=32", "refcount_bits=1"])
+    func version(options: String) async throws {
+        try await withTemporaryDirectory { directory in
+            let backup = try await makeBackup(in: directory)
+            let disk = directory.file("disk.qcow2")
+            try await Peers.create(disk, options, 2 << 20)
+            func layout() async throws -> String {
+                let info = try await Program.qemuIMG.runSuccessfully(["info", disk.string])
+                return info.standardOutput.split(separator: "\n")
+                    .filter { line in ["compat:", "lazy refcounts:", "refcount bits:"].contains { line.contains($0) } }
+                    .joined(separator: "\n")
+            }
+            let before = try await layout()
+            #expect(!before.isEmpty)
+            try await Program.qcowbackup.runSuccessfully(["restore", "--force", "-q", backup.string, disk.string])
+            #expect(try await layout() == before)
+        }
+    }
+
     /// The data file of the old disk stays, and is named; as the new one's it is replaced with it.
     @Test(arguments: [[], ["-o", "data_file=disk.data"]])
     func dataFile(options: [String]) async throws {

@@ -212,6 +212,7 @@ import Testing
         var random = SeededRandom(seed: kind.seed &+ 1)
         for count in 0...recording.requests.count {
             var contents = [recording.content(afterPrefix: count)]
+            contents.append(recording.contentKeepingLast(ofPrefix: count))
             for _ in 0..<3 { contents.append(recording.content(afterPrefix: count, losingSome: &random)) }
             for content in contents {
                 let file = Self.device(content)

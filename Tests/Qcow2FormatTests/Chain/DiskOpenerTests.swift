@@ -85,7 +85,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [#""cache.direct":true"#, #""locking":"off""#, #""node-name":"x""#, #""read-only":true"#])
+    @Test(arguments: [
+        #""cache.direct":true"#, #""locking":"off""#, #""node-name":"x""#, #""read-only":true"#, #""offset":0"#,
+        #""offset":"0""#, #""lazy-refcounts":true"#, #""overlap-check.template":"all""#, #""l2-cache-size":1048576"#,
+        #""pass-discard-request":"off""#, #""aio-max-batch":4"#,
+    ])
     func optionsThatDoNot(option: String) async throws {
         try await make("base.qcow2", first: 7)
         let path = directory.file("base.qcow2").string

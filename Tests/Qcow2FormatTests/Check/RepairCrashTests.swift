@@ -37,7 +37,7 @@ import Testing
             let step = isHeavyRun ? 1 : max(recording.requests.count / 12, 1)
             for count in stride(from: 0, through: recording.requests.count, by: step) {
                 for crashed in [
-                    recording.content(afterPrefix: count),
+                    recording.content(afterPrefix: count), recording.contentKeepingLast(ofPrefix: count),
                     recording.content(afterPrefix: count, losingSome: &random),
                 ] {
                     let now = await ImageDamage.readable(crashed, dataFile: model.dataFile, backing: model.backing)

@@ -143,7 +143,7 @@ import Testing
         let table = FeatureNameTable(data: FeatureNameTable.ours + other)
         #expect(table.names(of: [.dirty, .extendedL2]) == ["dirty bit", "extended L2 entries"])
         let unknown = IncompatibleFeatures(rawValue: 1 << 40 | 1 << 63)
-        #expect(table.names(of: unknown) == ["A?", "unknown incompatible feature bit 63"])
+        #expect(table.names(of: unknown) == ["A\n", "unknown incompatible feature bit 63"])
         // Cut anywhere, it is read as far as it goes.
         for count in 0..<FeatureNameTable.ours.count {
             _ = FeatureNameTable(data: Array(FeatureNameTable.ours.prefix(count)))

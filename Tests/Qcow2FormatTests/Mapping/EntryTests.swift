@@ -32,14 +32,80 @@ import Testing
             #expect((l1.l2TableOffset?.bytes ?? 0) == value & Self.offsetMask)
             let l2 = L2Entry(rawValue: value)
             #expect(l2.isCompressed == (value >> 62 & 1 == 1))
+            let defects = Self.rules().mapping(of: l2, SubclusterBitmap(), at: 0).defects
+            let old = Self.rules(version: 2).mapping(of: l2, SubclusterBitmap(), at: 0).defects
             if l2.isCompressed {
-                #expect(l2.hasReservedBits(allowsZero: true) == (value >> 63 == 1))
+                #expect(defects == (value >> 63 == 1 ? .copiedCompressed : []))
             } else {
-                #expect(l2.hasReservedBits(allowsZero: true) == (value & 0x7f00_0000_0000_01fe != 0))
-                #expect(l2.hasReservedBits(allowsZero: false) == (value & 0x7f00_0000_0000_01ff != 0))
+                #expect(defects.contains(.reservedBits) == (value & 0x7f00_0000_0000_01fe != 0))
+                #expect(old.contains(.zeroFlagInVersion2) == (value & 1 == 1))
+                #expect(defects.contains(.unaligned) == (value & Self.offsetMask & 0xffff != 0))
                 #expect(l2.hostOffset.bytes == value & Self.offsetMask)
             }
         }
+    }
+
+    private static func rules(
+        version: UInt32 = 3, hasSubclusters: Bool = false, hasDataFile: Bool = false
+    ) -> L2EntryRules {
+        L2EntryRules(
+            ImageLayout(
+                version: version, geometry: ClusterGeometry(clusterBits: 16, hasSubclusters: hasSubclusters),
+                refcounts: RefcountCodec(order: 4), size: 1 << 20, compressionType: .zlib,
+                hasExternalDataFile: hasDataFile))
+    }
+
+    /// An entry, and what it is in an image of some kind.
+    struct Meaning: Sendable {
+        var entry: UInt64
+        var bitmap: UInt64 = 0
+        var rules = EntryTests.rules()
+        var guest: UInt64 = 0
+        var host: UInt64?
+        var defects: L2Mapping.Defects = []
+    }
+
+    private static let meanings: [Meaning] = {
+        let (copied, cluster) = (UInt64(1) << 63, UInt64(0x50000))
+        let extended = rules(hasSubclusters: true)
+        let data = rules(hasDataFile: true)
+        return [
+            Meaning(entry: 0), Meaning(entry: 1), Meaning(entry: copied | cluster, host: cluster),
+            Meaning(entry: cluster | 1, host: cluster),
+            // What QEMU reads, and nothing depends on.
+            Meaning(entry: copied, defects: .copiedWithoutCluster),
+            Meaning(entry: copied | 1, defects: .copiedWithoutCluster),
+            Meaning(entry: copied | cluster | 1, bitmap: 5, rules: extended, host: cluster, defects: .ignoredZeroFlag),
+            Meaning(entry: 1, bitmap: 1 << 40, rules: extended, defects: .ignoredZeroFlag),
+            // What it refuses.
+            Meaning(entry: 1, rules: rules(version: 2), defects: .zeroFlagInVersion2),
+            Meaning(entry: copied | 0x50200, host: 0x50200, defects: .unaligned),
+            Meaning(
+                entry: copied | cluster, bitmap: 1 << 32 | 1, rules: extended, host: cluster,
+                defects: .subclusterConflict),
+            Meaning(entry: 0, bitmap: 1, rules: extended, defects: .subclustersWithoutCluster),
+            // Data files: guest bytes at guest offsets, and offset 0 is a cluster where the flag says so.
+            Meaning(entry: copied, rules: data, host: 0), Meaning(entry: 0, rules: data),
+            Meaning(entry: copied, rules: data, guest: 0x10000, host: 0, defects: .misplaced),
+            Meaning(entry: copied | cluster, rules: data, guest: cluster, host: cluster),
+            Meaning(entry: copied | cluster, rules: data, guest: 0x60000, host: cluster, defects: .misplaced),
+        ]
+    }()
+
+    @Test(arguments: meanings.indices) func meaning(index: Int) {
+        let one = Self.meanings[index]
+        let mapping = one.rules.mapping(
+            of: L2Entry(rawValue: one.entry), SubclusterBitmap(rawValue: one.bitmap), at: one.guest)
+        #expect(mapping.defects == one.defects)
+        #expect(mapping.isBroken == !one.defects.isSubset(of: [.copiedWithoutCluster, .ignoredZeroFlag]))
+        #expect(mapping.place == one.host.map { .cluster(HostOffset($0)) } ?? .none)
+    }
+
+    @Test func compressedMeanings() {
+        let entry = L2Entry(rawValue: 1 << 62 | 0x5_0123)
+        #expect(Self.rules(hasDataFile: true).mapping(of: entry, SubclusterBitmap(), at: 0).isBroken)
+        let extended = Self.rules(hasSubclusters: true).mapping(of: entry, SubclusterBitmap(rawValue: 3), at: 0)
+        #expect(extended.defects == .compressedWithBitmap && !extended.isBroken)
     }
 
     @Test(arguments: 9...21) func compressedDescriptors(clusterBits: Int) {
@@ -53,7 +119,7 @@ import Testing
             // The sectors that hold the first and the last byte.
             #expect(made.length == ((offset + length - 1) / 512 + 1) * 512 - offset)
             let entry = L2Entry(made, clusterBits: clusterBits)
-            #expect(entry.isCompressed && !entry.isCopied && !entry.hasReservedBits(allowsZero: true))
+            #expect(entry.isCompressed && !entry.isCopied)
             #expect(CompressedClusterDescriptor(entry, clusterBits: clusterBits) == made)
         }
         // Any value decodes, to no more than a little above two clusters.

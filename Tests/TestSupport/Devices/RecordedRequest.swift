@@ -44,6 +44,20 @@ public struct Recording: Sendable {
         return content
     }
 
+    /// What a power cut after the first `count` requests leaves on a disk that writes its cache from the end: everything up
+    /// to the last flush, and of what came after it the last request alone.
+    public func contentKeepingLast(ofPrefix count: Int) -> SparseBytes {
+        let prefix = requests.prefix(count)
+        let durable = prefix.lastIndex(where: \.isFlush) ?? -1
+        var content = initial
+        for (index, request) in prefix.enumerated() {
+            var isResize = false
+            if case .resize = request { isResize = true }
+            if isResize || index <= durable || index == count - 1 { request.apply(to: &content) }
+        }
+        return content
+    }
+
     /// What a power cut after the first `count` requests can leave on a disk with a write cache: everything up to the
     /// last flush, and of what came after it a random part. A length always changes at once.
     public func content(

@@ -65,11 +65,11 @@ struct InfoText: CustomStringConvertible {
     }
 
     private static func left(_ text: String, _ width: Int) -> String {
-        text + String(repeating: " ", count: max(0, width - text.count))
+        text + String(repeating: " ", count: width - text.prefix(width).count)
     }
 
     private static func right(_ text: String, _ width: Int) -> String {
-        String(repeating: " ", count: max(0, width - text.count)) + text
+        String(repeating: " ", count: width - text.prefix(width).count) + text
     }
 
     private static func padded(_ number: UInt64, _ width: Int) -> String {
