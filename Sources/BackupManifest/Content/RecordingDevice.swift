@@ -39,6 +39,7 @@ public final class RecordingDevice: BlockDevice {
         let digests = recorder.digests(at: offset, buffer)
         try await target.write(at: offset, from: buffer)
         recorder.record(at: offset, length: UInt64(buffer.byteCount), digests)
+        try await recorder.spill()
     }
 
     public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
@@ -61,6 +62,7 @@ public final class RecordingDevice: BlockDevice {
         let digests = recorder.digests(at: offset, buffer)
         try await target.writeCompressed(at: offset, from: buffer)
         recorder.record(at: offset, length: UInt64(buffer.byteCount), digests)
+        try await recorder.spill()
     }
 
     public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {

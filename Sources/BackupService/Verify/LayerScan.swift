@@ -110,13 +110,19 @@ final class LayerScan: Sendable {
     }
 
     private func check(_ range: UInt64, _ buffer: inout AlignedBuffer) async {
-        let fault = await proof.fault(inRange: range, &buffer)
-        let length = proof.digests.heldLength(ofRange: range)
+        var fault = await proof.fault(inRange: range, &buffer)
+        var length: UInt64 = 0
+        do throws(BlockError) {
+            length = try await proof.digests.heldLength(ofRange: range)
+        } catch {
+            fault = fault ?? .unreadable(error)
+        }
+        let (found, held) = (fault, length)
         state.withLock { state in
             state.checkedRanges += 1
-            state.checkedLength += length
-            guard let fault else { return }
-            state.bad.insert(BadRange(range: proof.digests.geometry.bytes(ofRange: range), fault))
+            state.checkedLength += held
+            guard let found else { return }
+            state.bad.insert(BadRange(range: proof.digests.geometry.bytes(ofRange: range), found))
         }
     }
 }

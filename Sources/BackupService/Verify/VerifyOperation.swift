@@ -167,7 +167,7 @@ public final class VerifyOperation: Sendable {
         case .notFound:
             // A backing file that is elsewhere says nothing against the backup; one that was never its own does.
             guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
-                let image = try? await Qcow2File(file, forInspection: true), let header = try? await own.header()
+                let image = try? await Qcow2File(file, forInspection: true), let header = try? await own.sealedHeader()
             else { return true }
             return image.references.backingFileName != header.parent?.name
         // Nothing that this program writes is unsupported.
@@ -177,7 +177,7 @@ public final class VerifyOperation: Sendable {
     }
 
     private func open(_ backup: String, _ own: ManifestFile) async throws(ServiceError) -> OpenedDisk {
-        let recorded = (try? await own.header())?.target.format
+        let recorded = (try? await own.sealedHeader())?.target.format
         let opener = DiskOpener(
             backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource,
             folder: request.chainFolder.map { ChainFolder(path: $0) })
