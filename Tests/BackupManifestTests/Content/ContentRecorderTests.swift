@@ -193,7 +193,7 @@ import Testing
         let digests = try await recorder.finish(isWhole: true, reading: memory)
         var model = ContentModel(length: 3 << 20)
         model.bytes = content
-        model.expect(digests, isWhole: true)
+        try await model.expect(digests, isWhole: true)
     }
 
     /// Pieces that are written together are recorded as if one after the other, and of those that fail none.
