@@ -23,7 +23,7 @@ enum FuzzTarget: String {
         case .snapshots: CallingThread.run { await ImageFuzzing(input).readSnapshots() }
         case .bitmaps: CallingThread.run { await ImageFuzzing(input).changeBitmaps() }
         case .repair: CallingThread.run { await ImageFuzzing(input).repair() }
-        case .manifest: ManifestFuzzing.decode(input)
+        case .manifest: CallingThread.run { await ManifestFuzzing.decode(input) }
         case .backingName: BackingNameFuzzing.parse(input)
         }
     }

@@ -2,12 +2,13 @@
 
 import BackupManifest
 import BinaryCoding
+import TestSupport
 
 /// Manifests. Nobody gets past the digests by chance, so what is fuzzed has its root and its seal made for it.
 enum ManifestFuzzing {
     /// - Parameter input: a byte of choices, the virtual size (8 bytes, big-endian), and the digests in binary form; or
     ///   the byte, and a whole document without its seal.
-    static func decode(_ input: [UInt8]) {
+    static func decode(_ input: [UInt8]) async {
         guard let choices = input.first else { return }
         let algorithm: DigestAlgorithm = choices & 1 == 0 ? .xxh3 : .sha256
         let isWhole = choices & 2 == 0
@@ -34,8 +35,13 @@ enum ManifestFuzzing {
             }
             document.append(byte)
         }
-        guard let manifest = try? Manifest(decoding: document) else { return }
+        guard let manifest = try? await Manifest(reading: MemoryDevice(name: "manifest", bytes: document)) else {
+            return
+        }
         require(manifest.digests.heldLength <= manifest.header.virtualSize, "it holds more than there is")
-        _ = manifest.digests[0]
+        for range in 0..<min(manifest.digests.geometry.rangeCount, 64) {
+            _ = try? await manifest.digests.digest(ofRange: range)
+            _ = try? await manifest.digests.heldUnits(ofRange: range)
+        }
     }
 }

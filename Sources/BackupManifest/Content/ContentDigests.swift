@@ -1,74 +1,138 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import DirtyBitmaps
+public import BlockIO
 
-/// What a backup holds: which units, and a digest of each range that isn't all zero.
+/// What a backup holds: which units, and a digest of each range that isn't all zero. Read from its manifest as needed.
 ///
 /// The content is what a guest reads there, through the whole chain. The disk at the backup's point in time is its parent's
 /// with these units in place of the parent's own; so whoever proves the parent and these has proved the disk, whatever the
 /// formats, the cluster sizes and the compression.
+///
+/// In the manifest's body come, for a backup that holds part of the disk only, the stretches of the units that it holds;
+/// then the stretches of ranges that aren't all zero, with their digests. The same content has the same bytes.
 public struct ContentDigests: Sendable {
     public let geometry: ContentGeometry
+    public let algorithm: DigestAlgorithm
+    /// One digest of all: copies of the same content have the same, and hardly anything else has.
+    public let root: Digest
+    /// Bytes that the backup holds.
+    public let heldLength: UInt64
     /// The units that the backup holds; `nil` where it holds the whole disk.
-    public let layer: DirtyBitmap?
-    let table: DigestTable
+    let layer: StretchSection?
+    /// The ranges that aren't all zero.
+    let data: StretchSection
 
-    public var algorithm: DigestAlgorithm { table.algorithm }
-
-    /// Number of ranges that aren't all zero.
-    public var dataRangeCount: UInt64 { table.count }
-
-    init(geometry: ContentGeometry, layer: DirtyBitmap?, table: DigestTable) {
-        self.geometry = geometry
-        self.layer = layer
-        self.table = table
+    /// Reads the body of a manifest once, and remembers where things are.
+    ///
+    /// - Parameters:
+    ///   - body: in bytes of the device.
+    ///   - seal: the whole body is added, whatever it is.
+    /// - Returns: `nil` for anything that isn't written so for such a disk.
+    init?(
+        reading device: any BlockDevice, _ body: Range<UInt64>, _ algorithm: DigestAlgorithm, virtualSize: UInt64,
+        isWhole: Bool, _ seal: inout DigestStream
+    ) async throws(BlockError) {
+        geometry = ContentGeometry(virtualSize: virtualSize)
+        self.algorithm = algorithm
+        var reader = BodyReader(
+            device, body, algorithm,
+            root: Self.rootStream(algorithm, virtualSize: virtualSize, isWhole: isWhole))
+        var layer: StretchSection?
+        if !isWhole {
+            layer = try await reader.section(StretchParser(limit: geometry.unitCount, digestLength: 0), &seal)
+        }
+        var data: StretchSection?
+        if isWhole || layer != nil {
+            let parser = StretchParser(limit: geometry.rangeCount, digestLength: algorithm.length)
+            data = try await reader.section(parser, &seal)
+        }
+        let isComplete = reader.isAtEnd
+        try await reader.skipToEnd(&seal)
+        root = reader.digest
+        guard let data, isComplete else { return nil }
+        (self.layer, self.data) = (layer, data)
+        heldLength = try await layer?.length(in: geometry) ?? virtualSize
+        guard try await holdsItsData() else { return nil }
     }
 
+    /// The root digest before anything of the body is added to it.
+    static func rootStream(_ algorithm: DigestAlgorithm, virtualSize: UInt64, isWhole: Bool) -> DigestStream {
+        var stream = DigestStream(algorithm)
+        var head: [UInt8] = []
+        head.appendBigEndian(virtualSize)
+        head.append(isWhole ? 0 : 1)
+        stream.add(head.span.bytes)
+        return stream
+    }
+
+    /// Whether something is held of each range that has a digest.
+    private func holdsItsData() async throws(BlockError) -> Bool {
+        guard let layer else { return true }
+        let unitsInRange = UInt64(ContentGeometry.unitsInRange)
+        var range: UInt64 = 0
+        while let stretch = try await data.next(from: range) {
+            range = max(range, stretch.lowerBound)
+            while range < stretch.upperBound {
+                guard let units = try await layer.next(from: range * unitsInRange),
+                    units.lowerBound < (range + 1) * unitsInRange
+                else { return false }
+                range = units.upperBound.dividedRoundingUp(by: unitsInRange)
+            }
+        }
+        return true
+    }
+
+    // MARK: What is held
+
+    /// Whether the backup holds the whole disk.
+    public var isWhole: Bool { layer == nil }
+
+    /// Number of ranges that aren't all zero.
+    public var dataRangeCount: UInt64 { data.count }
+
     /// The digest of what the backup holds of a range; `nil` where that is nothing, or all zero.
-    public subscript(range: UInt64) -> Digest? { table[range] }
+    public func digest(ofRange index: UInt64) async throws(BlockError) -> Digest? {
+        try await data.digest(of: index)
+    }
 
     /// The first range from `range` on that isn't all zero.
-    func nextDataRange(from range: UInt64) -> UInt64? {
-        table.next(from: range, limit: geometry.rangeCount)
+    func nextDataRange(from range: UInt64) async throws(BlockError) -> UInt64? {
+        try await data.next(from: range).map { max(range, $0.lowerBound) }
     }
 
     /// The units of a range that the backup holds, one bit each from bit 0 on.
-    public func heldUnits(ofRange index: UInt64) -> UInt16 {
+    public func heldUnits(ofRange index: UInt64) async throws(BlockError) -> UInt16 {
         let all = geometry.allUnits(ofRange: index)
         guard let layer else { return all }
-        let bytes = geometry.bytes(ofRange: index)
-        guard layer.hasDirty(in: bytes) else { return 0 }
+        let first = index * UInt64(ContentGeometry.unitsInRange)
         var held: UInt16 = 0
-        for unit in 0..<ContentGeometry.unitsInRange where all & (1 << UInt16(unit)) != 0 {
-            if layer.isDirty(at: bytes.lowerBound + UInt64(unit) * ContentGeometry.unitLength) {
-                held |= 1 << UInt16(unit)
+        var unit = first
+        while let stretch = try await layer.next(from: unit), stretch.lowerBound < first + 16 {
+            for number in max(stretch.lowerBound, first)..<min(stretch.upperBound, first + 16) {
+                held |= 1 << UInt16(number - first)
             }
+            unit = stretch.upperBound
+            if unit >= first + 16 { break }
         }
-        return held
+        return held & all
     }
 
     /// The first range from `range` on of which the backup holds something, or else the first of all.
     ///
     /// - Returns: `nil` where it holds nothing.
-    public func heldRange(from range: UInt64) -> UInt64? {
+    public func heldRange(from range: UInt64) async throws(BlockError) -> UInt64? {
         guard let layer else { return range < geometry.rangeCount ? range : nil }
-        let found = layer.nextDirty(from: geometry.bytes(ofRange: range).lowerBound) ?? layer.nextDirty(from: 0)
-        return found.map { $0 / ContentGeometry.rangeLength }
-    }
-
-    /// Bytes that the backup holds.
-    public var heldLength: UInt64 {
-        guard let layer else { return geometry.virtualSize }
-        // The bitmap counts whole units, and the last one may be short.
-        let last = geometry.unitCount == 0 ? 0..<0 : geometry.bytes(ofUnit: geometry.unitCount - 1)
-        guard layer.hasDirty(in: last) else { return layer.dirtyLength }
-        return layer.dirtyLength - ContentGeometry.unitLength + (last.upperBound - last.lowerBound)
+        let unitsInRange = UInt64(ContentGeometry.unitsInRange)
+        if let stretch = try await layer.next(from: range.multiplied(by: unitsInRange) ?? .max) {
+            return max(range, stretch.lowerBound / unitsInRange)
+        }
+        return try await layer.next(from: 0).map { $0.lowerBound / unitsInRange }
     }
 
     /// Bytes of a range that the backup holds.
-    public func heldLength(ofRange index: UInt64) -> UInt64 {
-        let held = heldUnits(ofRange: index)
+    public func heldLength(ofRange index: UInt64) async throws(BlockError) -> UInt64 {
+        let held = try await heldUnits(ofRange: index)
         let first = index * UInt64(ContentGeometry.unitsInRange)
         return (0..<ContentGeometry.unitsInRange).reduce(0) { length, unit in
             guard held & (1 << UInt16(unit)) != 0 else { return length }
@@ -76,15 +140,16 @@ public struct ContentDigests: Sendable {
             return length + (bytes.upperBound - bytes.lowerBound)
         }
     }
+}
 
-    /// One digest of all: copies of the same content have the same, and hardly anything else has.
-    public var root: Digest {
-        var stream = DigestStream(algorithm)
-        var head: [UInt8] = []
-        head.appendBigEndian(geometry.virtualSize)
-        head.append(layer == nil ? 0 : 1)
-        stream.add(head.span.bytes)
-        encode { stream.add($0.span.bytes) }
-        return stream.digest()
+extension StretchSection {
+    /// Bytes of the units of a disk in all stretches.
+    fileprivate func length(in geometry: ContentGeometry) async throws(BlockError) -> UInt64 {
+        guard count > 0 else { return 0 }
+        // The last unit may be short.
+        let last = geometry.bytes(ofUnit: geometry.unitCount - 1)
+        let full = count * ContentGeometry.unitLength
+        guard try await next(from: geometry.unitCount - 1) != nil else { return full }
+        return full - ContentGeometry.unitLength + (last.upperBound - last.lowerBound)
     }
 }

@@ -5,33 +5,87 @@ import DirtyBitmaps
 
 /// Digests what goes into a backup while it is written, in any order and from any thread.
 ///
-/// Memory is that of the digests, and of the units of ranges that are not complete yet.
+/// Memory is bounded: digests that come to more go to a scratch file; ranges that are long incomplete are given digests of
+/// what they have, and read at the end where more comes. What is left grows with the disk alone, by a bit or two for each
+/// unit at most.
 public final class ContentRecorder: Sendable {
     private struct State {
         /// Units that came.
         var held: DirtyBitmap
+        /// Ranges that have a digest, in the table or in the scratch file.
+        var data: DirtyBitmap
         var table: DigestTable
         /// Ranges of which some units came, and not all.
         var pending: [UInt64: RangeUnits] = [:]
-        /// Ranges of which something came again after they were complete: they are read at the end.
-        var unsettled: Set<UInt64> = []
+        /// These in the order in which they began, and others that are complete.
+        var order: [UInt64] = []
+        /// Ranges that are not pending any more, though not all units came.
+        var partial: DirtyBitmap
+        /// Ranges of which something came again after they had their digest: they are read at the end.
+        var unsettled: DirtyBitmap
+    }
+
+    /// How much is kept in memory.
+    struct Limits: Sendable {
+        /// Bytes of digests.
+        var digests = 4 << 20
+        /// Ranges that are incomplete.
+        var pending = 4096
     }
 
     private let digester: UnitDigester
+    private let limits: Limits
+    private let scratch: DigestScratch?
     private let state: Locked<State>
+    /// One at a time goes to the scratch file.
+    private let spilling = AsyncMutex()
 
     private var geometry: ContentGeometry { digester.geometry }
 
-    public init(virtualSize: UInt64, algorithm: DigestAlgorithm) {
+    /// - Parameter scratch: an empty file for what is too much for memory; `nil` for none.
+    public convenience init(
+        virtualSize: UInt64, algorithm: DigestAlgorithm, scratch: (any StorageDevice)? = nil
+    ) {
+        self.init(virtualSize: virtualSize, algorithm: algorithm, scratch: scratch, limits: Limits())
+    }
+
+    init(virtualSize: UInt64, algorithm: DigestAlgorithm, scratch: (any StorageDevice)?, limits: Limits) {
         let geometry = ContentGeometry(virtualSize: virtualSize)
         digester = UnitDigester(algorithm, geometry)
+        self.limits = limits
+        self.scratch = scratch.map { DigestScratch($0, algorithm) }
         do {
-            let held = try DirtyBitmap(length: virtualSize, granularity: ContentGeometry.unitLength)
-            state = Locked(State(held: held, table: DigestTable(algorithm)))
+            let units = try DirtyBitmap(length: virtualSize, granularity: ContentGeometry.unitLength)
+            let ranges = try DirtyBitmap(length: virtualSize, granularity: ContentGeometry.rangeLength)
+            state = Locked(
+                State(
+                    held: units, data: ranges, table: DigestTable(algorithm), partial: ranges, unsettled: ranges))
         } catch {
             preconditionFailure("\(error)")
         }
     }
+
+    /// Bytes at the beginning of the scratch file that are in use.
+    public var scratchLength: UInt64 { scratch?.length ?? 0 }
+
+    /// Moves digests to the scratch file, where there are many. To be called now and then while content comes.
+    ///
+    /// - Throws: where it can't be written. Nothing is lost by that.
+    func spill() async throws(BlockError) {
+        guard let scratch, isFull else { return }
+        try await spilling.withLock { () async throws(BlockError) in
+            guard isFull else { return }
+            let pages = state.withLock { $0.table.takeOldest() }
+            do throws(BlockError) {
+                try await scratch.write(pages)
+            } catch {
+                state.withLock { $0.table.putBack(pages) }
+                throw error
+            }
+        }
+    }
+
+    private var isFull: Bool { state.withLock { $0.table.byteCount > limits.digests } }
 
     /// The digests of what is about to be written.
     ///
@@ -105,38 +159,74 @@ public final class ContentRecorder: Sendable {
         let end = min(length, geometry.virtualSize - offset) + offset
         state.withLock { state in
             state.held.set(offset..<end)
-            for range in offset / ContentGeometry.rangeLength...(end - 1) / ContentGeometry.rangeLength {
-                state.unsettled.insert(range)
-            }
+            state.unsettled.set(offset..<end)
         }
     }
 
-    /// The digests of all that came.
+    /// The digests of all that came. Nothing may come any more.
     ///
     /// - Parameters:
     ///   - isWhole: whether what didn't come reads as zeroes, and not as what another disk holds.
     ///   - device: what was written to, for what has to be read again.
     public func finish(
         isWhole: Bool, reading device: any BlockDevice
-    ) async throws(BlockError) -> ContentDigests {
-        let state = state.withLock { $0 }
-        let layer = isWhole ? nil : state.held
-        let known = ContentDigests(geometry: geometry, layer: layer, table: state.table)
-        var table = state.table
-        for (range, units) in state.pending {
-            table[range] = digester.digest(ofRange: range, held: known.heldUnits(ofRange: range), data: units)
+    ) async throws(BlockError) -> RecordedContent {
+        let unsettled: DirtyBitmap = state.withLock { state in
+            for (range, units) in state.pending {
+                settle(
+                    range, in: &state, digester.digest(ofRange: range, held: held(range, isWhole, state), data: units))
+            }
+            state.pending = [:]
+            state.order = []
+            // What was made of a part of them isn't right where the rest counts as zeroes.
+            if isWhole { state.unsettled.formUnion(state.partial) }
+            return state.unsettled
         }
-        var buffer = AlignedBuffer(count: state.unsettled.isEmpty ? 0 : Int(ContentGeometry.rangeLength))
-        for range in state.unsettled {
+        var buffer = AlignedBuffer(count: unsettled.isEmpty ? 0 : Int(ContentGeometry.rangeLength))
+        var position: UInt64 = 0
+        while let start = unsettled.nextDirty(from: position) {
+            let range = start / ContentGeometry.rangeLength
             let bytes = geometry.bytes(ofRange: range)
             // At most a range's length.
             let count = Int(bytes.upperBound - bytes.lowerBound)
             var span = buffer.mutablePrefix(count)
             try await device.read(at: bytes.lowerBound, into: &span)
-            let held = known.heldUnits(ofRange: range)
-            table[range] = digester.digest(ofRange: range, held: held, in: buffer.prefix(count))
+            let held: UInt16 = state.withLock { state in self.held(range, isWhole, state) }
+            let digest = digester.digest(ofRange: range, held: held, in: buffer.prefix(count))
+            state.withLock { settle(range, in: &$0, digest) }
+            try await spill()
+            position = bytes.upperBound
         }
-        return ContentDigests(geometry: geometry, layer: layer, table: table)
+        return state.withLock { state in
+            RecordedContent(
+                geometry: geometry, layer: isWhole ? nil : state.held, data: state.data, table: state.table,
+                scratch: scratch)
+        }
+    }
+
+    /// The units of a range that count, one bit each from bit 0 on.
+    private func held(_ range: UInt64, _ isWhole: Bool, _ state: State) -> UInt16 {
+        let all = geometry.allUnits(ofRange: range)
+        if isWhole { return all }
+        let first = range * UInt64(ContentGeometry.unitsInRange)
+        return (0..<ContentGeometry.unitsInRange).reduce(0) { held, unit in
+            let bit: UInt16 = 1 << UInt16(unit)
+            guard all & bit != 0, state.held.isDirty(at: geometry.bytes(ofUnit: first + UInt64(unit)).lowerBound) else {
+                return held
+            }
+            return held | bit
+        }
+    }
+
+    /// - Parameter digest: `nil` for zeroes.
+    private func settle(_ range: UInt64, in state: inout State, _ digest: Digest?) {
+        let bytes = geometry.bytes(ofRange: range)
+        if let digest {
+            state.table.set(digest, ofRange: range)
+            state.data.set(bytes)
+        } else {
+            state.data.reset(bytes)
+        }
     }
 
     // MARK: Units
@@ -154,20 +244,40 @@ public final class ContentRecorder: Sendable {
         let range = unit / UInt64(ContentGeometry.unitsInRange)
         let place = Int(unit % UInt64(ContentGeometry.unitsInRange))
         let bytes = geometry.bytes(ofUnit: unit)
-        let isNew = !state.held.isDirty(at: bytes.lowerBound)
-        if !isNew, state.pending[range] == nil {
-            // Complete before. Of zeroes all is known; of data, no more than the digest of all.
-            if state.table[range] != nil || state.unsettled.contains(range) {
-                state.unsettled.insert(range)
-                return
-            }
+        let all = geometry.bytes(ofRange: range)
+        if state.pending[range] == nil,
+            state.data.isDirty(at: all.lowerBound) || state.unsettled.isDirty(at: all.lowerBound)
+        {
+            // Digested before. Of zeroes all is known; of data, no more than the digest of all.
+            state.held.set(bytes)
+            state.unsettled.set(all)
+            return
         }
         state.held.set(bytes)
-        state.pending[range, default: RangeUnits()][place] = digest
-        let all = geometry.bytes(ofRange: range)
+        if state.pending[range] == nil { begin(range, in: &state) }
+        state.pending[range]?[place] = digest
         guard state.held.nextClean(from: all.lowerBound, limit: all.upperBound) == nil else { return }
         if let units = state.pending.removeValue(forKey: range) {
-            state.table[range] = digester.digest(ofRange: range, held: geometry.allUnits(ofRange: range), data: units)
+            settle(
+                range, in: &state,
+                digester.digest(ofRange: range, held: geometry.allUnits(ofRange: range), data: units))
         }
+    }
+
+    /// Makes a range pending, and those that have been it longest no longer, where there are many.
+    private func begin(_ range: UInt64, in state: inout State) {
+        if state.pending.count >= limits.pending {
+            for old in state.order.prefix(state.order.count / 2 + 1) {
+                guard let units = state.pending.removeValue(forKey: old) else { continue }
+                settle(old, in: &state, digester.digest(ofRange: old, held: held(old, false, state), data: units))
+                state.partial.set(geometry.bytes(ofRange: old))
+            }
+            state.order.removeFirst(state.order.count / 2 + 1)
+        } else if state.order.count >= 4 * limits.pending {
+            let pending = state.pending
+            state.order.removeAll { pending[$0] == nil }
+        }
+        state.pending[range] = RangeUnits()
+        state.order.append(range)
     }
 }

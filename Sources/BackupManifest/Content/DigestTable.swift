@@ -1,106 +1,81 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-/// A digest for some of many ranges, in little more memory than the digests take.
+/// Digests of some of many ranges, in little more memory than they take.
 struct DigestTable: Sendable {
     /// Digests of neighbouring ranges, end to end in their order, without room for those that have none: few ranges of
     /// a large disk, far apart, must not take more memory than many.
-    fileprivate struct Page: Sendable {
+    struct Page: Sendable {
         /// The ranges that have one, one bit each.
-        var known: SIMD4<UInt64> = .zero
-        var digests: [UInt8] = []
+        private(set) var known: SIMD4<UInt64> = .zero
+        private(set) var digests: [UInt8] = []
     }
 
     /// Ranges of a page.
-    private static let pageLength = 256
+    static let pageLength: UInt64 = 256
 
     let algorithm: DigestAlgorithm
     private var pages: [UInt64: Page] = [:]
-    /// Number of ranges that have a digest.
-    private(set) var count: UInt64 = 0
+    /// The pages in the order in which they began.
+    private var order: [UInt64] = []
+    /// Bytes of all digests.
+    private(set) var byteCount = 0
 
     init(_ algorithm: DigestAlgorithm) {
         self.algorithm = algorithm
     }
 
-    private static func split(_ range: UInt64) -> (page: UInt64, index: Int) {
-        // Below the page length, so it fits.
-        (range / UInt64(pageLength), Int(range % UInt64(pageLength)))
-    }
-
+    /// The digest of a range.
     subscript(range: UInt64) -> Digest? {
-        get {
-            let (number, index) = Self.split(range)
-            guard let page = pages[number], page.isKnown(index) else { return nil }
-            return Digest(bytes: page.digests.span.bytes.extracting(page.place(of: index, algorithm.length)))
-        }
-        set {
-            let (number, index) = Self.split(range)
-            if let newValue {
-                if pages[number, default: Page()].set(newValue, at: index, algorithm.length) { count += 1 }
-            } else if pages[number]?.remove(at: index, algorithm.length) == true {
-                count -= 1
-            }
-        }
+        let page = pages[range / Self.pageLength]
+        return page?.bytes(of: Int(range % Self.pageLength), algorithm.length).map { Digest(bytes: $0.span.bytes) }
     }
 
-    /// The first range from `start` on, and before `limit`, that has a digest.
-    func next(from start: UInt64, limit: UInt64) -> UInt64? {
-        guard count > 0, start < limit else { return nil }
-        var (number, index) = Self.split(start)
-        let near = number + Self.nearPages
-        while number < near {
-            if let range = first(inPage: number, from: index) { return range < limit ? range : nil }
-            (number, index) = (number + 1, 0)
+    mutating func set(_ digest: Digest, ofRange range: UInt64) {
+        let number = range / Self.pageLength
+        if pages[number] == nil { order.append(number) }
+        let isNew = pages[number, default: Page()].set(digest, at: Int(range % Self.pageLength), algorithm.length)
+        if isNew { byteCount += algorithm.length }
+    }
+
+    subscript(page number: UInt64) -> Page? { pages[number] }
+
+    /// Takes the oldest pages out, about half of all.
+    mutating func takeOldest() -> [UInt64: Page] {
+        var taken: [UInt64: Page] = [:]
+        for number in order.prefix(order.count / 2 + 1) {
+            taken[number] = pages.removeValue(forKey: number)
+            byteCount -= taken[number]?.digests.count ?? 0
         }
-        // A disk can be so large, by what it says, that nobody lives to see the next page come by.
-        guard let far = pages.keys.lazy.filter({ $0 >= near && first(inPage: $0, from: 0) != nil }).min(),
-            let range = first(inPage: far, from: 0)
-        else { return nil }
-        return range < limit ? range : nil
+        order.removeFirst(order.count / 2 + min(order.count, 1))
+        return taken
     }
 
-    /// Pages to look for one by one before all are looked through.
-    private static let nearPages: UInt64 = 64
-
-    private func first(inPage number: UInt64, from index: Int) -> UInt64? {
-        guard let run = pages[number]?.run(from: index) else { return nil }
-        return number * UInt64(Self.pageLength) + UInt64(run.lowerBound)
-    }
-
-    /// Calls `body` with each stretch of ranges that have digests, in order, and with these, end to end. What is longer
-    /// than a page comes in parts.
-    func forEachRun<Failure>(
-        _ body: (Range<UInt64>, ArraySlice<UInt8>) throws(Failure) -> Void
-    ) throws(Failure) {
-        for number in pages.keys.sorted() {
-            guard let page = pages[number] else { continue }
-            var index = 0
-            while let run = page.run(from: index) {
-                let first = number * UInt64(Self.pageLength) + UInt64(run.lowerBound)
-                let start = page.rank(of: run.lowerBound) * algorithm.length
-                let digests = page.digests[start..<start + run.count * algorithm.length]
-                try body(first..<first + UInt64(run.count), digests)
-                index = run.upperBound
+    /// Puts pages back that were taken out. What has been set meanwhile is newer.
+    mutating func putBack(_ taken: [UInt64: Page]) {
+        for (number, page) in taken {
+            page.forEach(algorithm.length) { index, bytes in
+                let range = number * Self.pageLength + UInt64(index)
+                if self[range] == nil { set(Digest(bytes: bytes.span.bytes), ofRange: range) }
             }
         }
     }
 }
 
 extension DigestTable.Page {
-    fileprivate func isKnown(_ index: Int) -> Bool {
+    private func isKnown(_ index: Int) -> Bool {
         known[index / 64] & (1 << UInt64(index % 64)) != 0
     }
 
-    /// Number of digests before that of a range.
-    fileprivate func rank(of index: Int) -> Int {
+    /// Where the digest of a range is, or would be.
+    private func place(of index: Int, _ length: Int) -> Range<Int> {
         let full = (0..<index / 64).reduce(0) { $0 + known[$1].nonzeroBitCount }
-        return full + (known[index / 64] & ((1 << UInt64(index % 64)) - 1)).nonzeroBitCount
+        let rank = full + (known[index / 64] & ((1 << UInt64(index % 64)) - 1)).nonzeroBitCount
+        return rank * length..<(rank + 1) * length
     }
 
-    /// Where the digest of a range is, or would be.
-    fileprivate func place(of index: Int, _ length: Int) -> Range<Int> {
-        let rank = rank(of: index)
-        return rank * length..<(rank + 1) * length
+    /// - Returns: `nil` where the range has none.
+    func bytes(of index: Int, _ length: Int) -> [UInt8]? {
+        isKnown(index) ? Array(digests[place(of: index, length)]) : nil
     }
 
     /// - Returns: whether there was none.
@@ -114,18 +89,12 @@ extension DigestTable.Page {
         return isNew
     }
 
-    /// - Returns: whether there was one.
-    fileprivate mutating func remove(at index: Int, _ length: Int) -> Bool {
-        guard isKnown(index) else { return false }
-        digests.removeSubrange(place(of: index, length))
-        known[index / 64] &= ~(1 << UInt64(index % 64))
-        return true
-    }
-
-    /// The next stretch of ranges that have digests.
-    fileprivate func run(from start: Int) -> Range<Int>? {
-        let end = 64 * known.scalarCount
-        guard let first = (start..<max(start, end)).first(where: isKnown) else { return nil }
-        return first..<((first..<end).first { !isKnown($0) } ?? end)
+    /// Calls `body` with each range that has a digest, by its place in the page, in order.
+    func forEach(_ length: Int, _ body: (Int, ArraySlice<UInt8>) -> Void) {
+        var start = 0
+        for index in 0..<Int(DigestTable.pageLength) where isKnown(index) {
+            body(index, digests[start..<start + length])
+            start += length
+        }
     }
 }

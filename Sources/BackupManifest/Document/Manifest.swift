@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
+public import BlockIO
 import FoundationEssentials
 
 /// The document that proves a backup: what it is, and digests of all that it holds.
@@ -17,36 +18,8 @@ public struct Manifest: Sendable {
     /// Bytes of the longest first two lines. Those that are written are much shorter.
     public static let maximumHeadLength = 1 << 20
 
-    private static let magic = "qcowbackup manifest "
-    private static let version = "1"
-
-    public init(header: ManifestHeader, digests: ContentDigests) {
-        var header = header
-        var bodyLength = 0
-        digests.encode { bodyLength += $0.count }
-        header.bodyLength = UInt64(bodyLength)
-        self.header = header
-        self.digests = digests
-    }
-
-    /// The bytes of the document.
-    public func encoded() -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.dateEncodingStrategy = .iso8601
-        let json: Data
-        do {
-            json = try encoder.encode(header)
-        } catch {
-            preconditionFailure("text and numbers can be encoded: \(error)")
-        }
-        var bytes = Array("\(Self.magic)\(Self.version)\n".utf8)
-        bytes += json
-        bytes.append(UInt8(ascii: "\n"))
-        digests.encode { bytes += $0 }
-        digests.algorithm.digest(of: bytes.span.bytes).append(to: &bytes)
-        return bytes
-    }
+    static let magic = "qcowbackup manifest "
+    static let version = "1"
 
     /// Whether a file that begins so claims to be a manifest, of whatever version.
     public static func isManifest(_ bytes: [UInt8]) -> Bool {
@@ -105,22 +78,22 @@ public struct Manifest: Sendable {
         return ranges.flatMap { ranges in units.flatMap { ranges.adding($0) } } ?? .max
     }
 
-    /// Reads a whole document.
-    public init(decoding bytes: [UInt8]) throws(ManifestError) {
-        let (header, offset) = try Self.header(in: bytes, length: UInt64(bytes.count))
-        guard let algorithm = DigestAlgorithm(rawValue: header.digest) else { throw .unknownDigest(header.digest) }
-        // The header's lengths are those of the bytes that are here.
-        let end = bytes.count - algorithm.length
-        let span = bytes.span.bytes
-        guard algorithm.digest(of: span.extracting(0..<end)) == Digest(bytes: span.extracting(end..<bytes.count)) else {
-            throw .brokenSeal
+    /// Reads the document in a file, all of it: nothing that it says counts before its seal is known to fit. The file stays
+    /// in use, and what is read of it again is proven again.
+    public init(reading file: any BlockDevice) async throws(ManifestError) {
+        let (header, body, algorithm) = try await Self.parts(of: file)
+        let digests: ContentDigests?
+        let isSealed: Bool
+        do throws(BlockError) {
+            var seal = try await Self.sealOfHead(file, body.lowerBound, algorithm)
+            digests = try await ContentDigests(
+                reading: file, body, algorithm, virtualSize: header.virtualSize, isWhole: header.isWhole, &seal)
+            isSealed = try await Self.isSeal(seal.digest(), of: file, at: body.upperBound)
+        } catch {
+            throw .unreadable(error)
         }
-        guard
-            let digests = ContentDigests(
-                decoding: span.extracting(offset..<end), algorithm: algorithm, virtualSize: header.virtualSize,
-                isWhole: header.isWhole),
-            digests.root.description == header.content
-        else { throw .badBody }
+        guard isSealed else { throw .brokenSeal }
+        guard let digests, digests.root.description == header.content else { throw .badBody }
         self.header = header
         self.digests = digests
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+public import BlockIO
+
 /// Why a manifest can't be used.
-public enum ManifestError: Error, Sendable, Equatable {
+public enum ManifestError: Error, Sendable {
     /// The file begins otherwise.
     case notAManifest
     /// Made by a later version of the program.
@@ -16,6 +18,8 @@ public enum ManifestError: Error, Sendable, Equatable {
     case brokenSeal
     /// The digests are not those of such a disk.
     case badBody
+    /// Its file can't be read.
+    case unreadable(BlockError)
 }
 
 extension ManifestError: CustomStringConvertible {
@@ -30,6 +34,11 @@ extension ManifestError: CustomStringConvertible {
         case .wrongLength(let found, let expected): "it has \(found) bytes and should have \(expected)"
         case .brokenSeal: "it was changed or damaged: its seal doesn't fit"
         case .badBody: "its digests make no sense for the disk that it describes"
+        case .unreadable(let error): "it can't be read: \(error)"
         }
     }
+}
+
+extension ManifestError: Equatable {
+    public static func == (one: ManifestError, other: ManifestError) -> Bool { one.description == other.description }
 }

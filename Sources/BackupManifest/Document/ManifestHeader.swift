@@ -110,7 +110,7 @@ public struct ManifestHeader: Sendable, Equatable, Codable {
 
     public init(
         id: String, created: Date, writer: String, target: Target, source: Source, sync: String, bitmap: Bitmap?,
-        parent: Parent?, unreadable: [Range<UInt64>], digests: ContentDigests
+        parent: Parent?, unreadable: [Range<UInt64>], content summary: RecordedContent.Summary
     ) {
         self.id = id
         self.created = created
@@ -121,10 +121,11 @@ public struct ManifestHeader: Sendable, Equatable, Codable {
         self.bitmap = bitmap
         self.parent = parent
         self.unreadable = unreadable.prefix(100).map(Extent.init)
-        virtualSize = digests.geometry.virtualSize
-        isWhole = digests.layer == nil
-        digest = digests.algorithm.rawValue
-        content = digests.root.description
+        virtualSize = summary.virtualSize
+        isWhole = summary.isWhole
+        digest = summary.algorithm.rawValue
+        content = summary.root.description
+        bodyLength = summary.bodyLength
     }
 
     enum CodingKeys: String, CodingKey {

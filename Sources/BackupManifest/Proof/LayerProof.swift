@@ -16,7 +16,7 @@ public struct LayerProof: Sendable {
         precondition(device.length == digests.geometry.virtualSize)
         self.device = device
         self.digests = digests
-        parent = digests.layer == nil ? nil : device.backing
+        parent = digests.isWhole ? nil : device.backing
         digester = UnitDigester(digests.algorithm, digests.geometry)
     }
 
@@ -32,7 +32,7 @@ public struct LayerProof: Sendable {
     ) async -> ContentFault? {
         do throws(BlockError) {
             let bytes = digests.geometry.bytes(ofRange: index)
-            let held = digests.heldUnits(ofRange: index)
+            let held = try await digests.heldUnits(ofRange: index)
             if held != 0 {
                 guard try await holds(held, index, bytes, &buffer, isFilled) else { return .differs }
             }
@@ -47,7 +47,7 @@ public struct LayerProof: Sendable {
     private func holds(
         _ held: UInt16, _ index: UInt64, _ bytes: Range<UInt64>, _ buffer: inout AlignedBuffer, _ isFilled: Bool
     ) async throws(BlockError) -> Bool {
-        let expected = digests[index]
+        let expected = try await digests.digest(ofRange: index)
         if expected == nil, !isFilled, try await isKnownZero(bytes) { return true }
         // At most a range's length.
         let count = Int(bytes.upperBound - bytes.lowerBound)

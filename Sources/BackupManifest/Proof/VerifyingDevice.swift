@@ -78,7 +78,7 @@ public final class VerifyingDevice: BlockDevice {
         guard extent.readsAsZero else { return extent }
         var range = offset / ContentGeometry.rangeLength
         let end = (offset + extent.length - 1) / ContentGeometry.rangeLength + 1
-        while let next = layers.compactMap({ $0?.digests.nextDataRange(from: range) }).min(), next < end {
+        while let next = try await nextDataRange(from: range), next < end {
             if !isProven(next) {
                 var content = buffers.take { AlignedBuffer(count: Int(ContentGeometry.rangeLength)) }
                 _ = try await prove(next, &content)
@@ -87,6 +87,16 @@ public final class VerifyingDevice: BlockDevice {
             range = next + 1
         }
         return extent
+    }
+
+    /// The first range from `range` on that isn't all zero in some layer.
+    private func nextDataRange(from range: UInt64) async throws(BlockError) -> UInt64? {
+        var first: UInt64?
+        for case let proof? in layers {
+            guard let next = try await proof.digests.nextDataRange(from: range) else { continue }
+            first = min(first ?? next, next)
+        }
+        return first
     }
 
     private func isProven(_ range: UInt64) -> Bool {
@@ -115,7 +125,7 @@ public final class VerifyingDevice: BlockDevice {
             case .unreadable(let error): throw error
             case nil: break
             }
-            let held = proof.digests.heldUnits(ofRange: range)
+            let held = try await proof.digests.heldUnits(ofRange: range)
             if held & shown == shown {
                 proven.withLock { $0.set(whole) }
                 return isFirstHolder && end == whole.upperBound

@@ -16,7 +16,7 @@ struct ManifestDraft: Sendable {
     /// - Parameter file: where it is to be written.
     init(in file: UnnamedFile, algorithm: DigestAlgorithm, target: any BlockDevice) {
         self.file = file
-        recorder = ContentRecorder(virtualSize: target.length, algorithm: algorithm)
+        recorder = ContentRecorder(virtualSize: target.length, algorithm: algorithm, scratch: file.device)
         device = RecordingDevice(target, recorder)
     }
 
@@ -25,9 +25,11 @@ struct ManifestDraft: Sendable {
     func write(
         _ request: BackupRequest, _ plan: BackupPlan, id: BackupID, unreadable: [Range<UInt64>]
     ) async throws(ServiceError) -> WrittenManifest {
-        let digests: ContentDigests
+        let content: RecordedContent
+        let summary: RecordedContent.Summary
         do throws(BlockError) {
-            digests = try await recorder.finish(isWhole: plan.sync == .full, reading: device)
+            content = try await recorder.finish(isWhole: plan.sync == .full, reading: device)
+            summary = try await content.summary()
         } catch {
             throw ServiceError(error)
         }
@@ -39,11 +41,9 @@ struct ManifestDraft: Sendable {
                 format: request.targetFormat.rawValue),
             source: .init(plan.source, snapshot: request.snapshot), sync: plan.sync.rawValue,
             bitmap: plan.bitmap.map { .init(name: $0.name, mode: $0.mode.rawValue) }, parent: parent,
-            unreadable: unreadable, digests: digests)
-        let bytes = Manifest(header: header, digests: digests).encoded()
+            unreadable: unreadable, content: summary)
         do throws(BlockError) {
-            try await file.device.resize(to: UInt64(bytes.count))
-            try await file.device.write(at: 0, from: bytes.span.bytes)
+            try await Manifest.write(header, content, to: file.device, scratchLength: recorder.scratchLength)
             try await file.device.flush()
         } catch {
             let cause = ServiceError(error)

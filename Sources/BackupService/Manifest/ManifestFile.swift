@@ -7,8 +7,9 @@ import BlockIO
 struct ManifestFile: Sendable {
     let path: String
 
-    /// Most bytes that are read of one: that of 64 TiB full of data has a third of it, or two thirds with SHA-256.
-    private static let maximumLength: UInt64 = 3 << 30
+    /// Most bytes that are read of one: that of a PiB full of data has half of it with SHA-256. It is read in pieces; the
+    /// limit is for the time that it takes.
+    private static let maximumLength: UInt64 = 64 << 30
 
     init(path: String) {
         self.path = path
@@ -27,35 +28,48 @@ struct ManifestFile: Sendable {
     /// Whether there is a file at all.
     var exists: Bool { (try? FileStatus(path: path)) != nil }
 
-    /// Reads what the manifest says of its backup, without the digests and without a look at the seal.
+    /// Reads what the manifest says of its backup, without the digests and without a look at the seal: for lists.
     func header() async throws(ServiceError) -> ManifestHeader {
         let file = try open()
         let count = min(file.length, UInt64(Manifest.maximumHeadLength))
-        let bytes = try await read(Int(count), of: file)
-        return try checked { () throws(ManifestError) in try Manifest.header(in: bytes, length: file.length).header }
+        let bytes: [UInt8]
+        do throws(BlockError) {
+            bytes = try await file.contents(at: 0, count: Int(count))
+        } catch {
+            throw ServiceError(error)
+        }
+        return try await checked { () async throws(ManifestError) in
+            try Manifest.header(in: bytes, length: file.length).header
+        }
     }
 
-    /// Reads all of it.
+    /// Reads what the manifest says of its backup, once its seal is checked.
+    func sealedHeader() async throws(ServiceError) -> ManifestHeader {
+        let file = try open()
+        try check(file)
+        return try await checked { () async throws(ManifestError) in try await Manifest.sealedHeader(in: file) }
+    }
+
+    /// Reads all of it. The file stays open as long as the manifest is used.
     ///
     /// - Parameter virtualSize: length in bytes of the disk that it must be of; `nil` for any.
     func manifest(virtualSize: UInt64? = nil) async throws(ServiceError) -> Manifest {
-        let header = try await header()
-        if let virtualSize, header.virtualSize != virtualSize {
+        let file = try open()
+        try check(file)
+        let manifest = try await checked { () async throws(ManifestError) in try await Manifest(reading: file) }
+        if let virtualSize, manifest.header.virtualSize != virtualSize {
             throw ServiceError(
                 .inconsistent,
-                "\(path) is of a disk of \(header.virtualSize) bytes, and the backup one of \(virtualSize) bytes",
+                "\(path) is of a disk of \(manifest.header.virtualSize) bytes, and the backup one of \(virtualSize) bytes",
                 advice: "one of the two belongs to another backup")
         }
-        let file = try open()
+        return manifest
+    }
+
+    private func check(_ file: FileDevice) throws(ServiceError) {
         guard file.length <= Self.maximumLength else {
             throw ServiceError(.corrupt, "\(path) is larger than any manifest", advice: nil)
         }
-        let bytes = try await read(Int(file.length), of: file)
-        let manifest = try checked { () throws(ManifestError) in try Manifest(decoding: bytes) }
-        guard manifest.header == header else {
-            throw ServiceError(.corrupt, "\(path) changes while it is read", advice: nil)
-        }
-        return manifest
     }
 
     private func open() throws(ServiceError) -> FileDevice {
@@ -66,17 +80,13 @@ struct ManifestFile: Sendable {
         }
     }
 
-    private func read(_ count: Int, of file: FileDevice) async throws(ServiceError) -> [UInt8] {
-        do throws(BlockError) {
-            return try await file.contents(at: 0, count: count)
-        } catch {
-            throw ServiceError(error)
-        }
-    }
-
-    private func checked<Result>(_ body: () throws(ManifestError) -> Result) throws(ServiceError) -> Result {
+    private func checked<Result>(
+        _ body: () async throws(ManifestError) -> Result
+    ) async throws(ServiceError) -> Result {
         do throws(ManifestError) {
-            return try body()
+            return try await body()
+        } catch .unreadable(let error) {
+            throw ServiceError(error)
         } catch {
             throw ServiceError(.corrupt, "the manifest \(path) can't be used: \(error)", advice: nil)
         }

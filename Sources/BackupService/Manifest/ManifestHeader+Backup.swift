@@ -33,7 +33,7 @@ extension ManifestHeader.Parent {
     private init(_ layer: OpenedDisk.Layer, name: String, virtualSize: UInt64) async {
         let id = layer.identity?.id.description
         // A parent without a manifest is none that can be proven, and that is for whoever proves it to say.
-        let header = try? await ManifestFile(besides: layer.path).header()
+        let header = try? await ManifestFile(besides: layer.path).sealedHeader()
         let isIts = header.map { id == nil || $0.id == id } ?? false
         self.init(
             name: name, id: id ?? header?.id, virtualSize: virtualSize, content: isIts ? header?.content : nil)

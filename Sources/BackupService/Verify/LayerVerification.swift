@@ -58,7 +58,7 @@ struct LayerVerification {
         // What was bad the last time is looked at by every run: else one that doesn't come to it would find nothing wrong.
         // And a sample of a few ranges is none where chance leaves out all of them.
         var first = known?.bad ?? []
-        if isSample, rangeCount > 0, let range = proof.digests.heldRange(from: .random(in: 0..<rangeCount)) {
+        if isSample, rangeCount > 0, let range = try? await proof.digests.heldRange(from: .random(in: 0..<rangeCount)) {
             first.append(range)
         }
         let scan = LayerScan(

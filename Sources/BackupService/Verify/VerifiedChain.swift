@@ -39,7 +39,7 @@ struct VerifiedChain {
             manifests.append(manifest)
             layers.append(verified)
             // Nothing shows through a backup that holds the whole disk, whatever it is laid over.
-            if let manifest, manifest.digests.layer == nil { break }
+            if let manifest, manifest.digests.isWhole { break }
         }
         checkLinks(&manifests, disk)
         self.manifests = manifests.map { $0?.header }

@@ -119,6 +119,7 @@ public final class VerifyOperation: Sendable {
             report.problems.append(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
             return report
         }
+        if request.format == nil, !own.exists { try await checkIsDisk(disk.layers[0]) }
         // Before anything takes its time.
         let source = try await openSource()
         var chain = try await VerifiedChain(disk, own: own, usesManifests: request.extent != .nothing)
@@ -177,7 +178,7 @@ public final class VerifyOperation: Sendable {
         case .notFound:
             // A backing file that is elsewhere says nothing against the backup; one that was never its own does.
             guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
-                let image = try? await Qcow2File(file, forInspection: true), let header = try? await own.header()
+                let image = try? await Qcow2File(file, forInspection: true), let header = try? await own.sealedHeader()
             else { return true }
             return image.references.backingFileName != header.parent?.name
         // Nothing that this program writes is unsupported.
@@ -187,7 +188,7 @@ public final class VerifyOperation: Sendable {
     }
 
     private func open(_ backup: String, _ own: ManifestFile) async throws(ServiceError) -> OpenedDisk {
-        let recorded = (try? await own.header())?.target.format
+        let recorded = (try? await own.sealedHeader())?.target.format
         let opener = DiskOpener(
             backingFormat: request.backingFormat, lock: request.forceShare ? .forcedShare : .readOnlySource,
             folder: request.chainFolder.map { ChainFolder(path: $0) })
@@ -199,6 +200,36 @@ public final class VerifyOperation: Sendable {
         } catch {
             throw ServiceError(error, restoringFrom: request.chainFolder)
         }
+    }
+
+    /// Says of a file that nobody has named a format for, and that has no manifest, what it is where it is no disk.
+    ///
+    /// - Throws: for what is empty, an unfinished backup, or something else than a disk.
+    private func checkIsDisk(_ layer: OpenedDisk.Layer) async throws(ServiceError) {
+        guard layer.format == .raw, layer.file.kind == .regular else { return }
+        guard layer.file.length > 0 else {
+            throw ServiceError(.inconsistent, "\(layer.path) is empty: it is no backup", advice: nil)
+        }
+        let start: [UInt8]
+        do throws(BlockError) {
+            start = try await layer.file.contents(at: 0, count: Int(min(layer.file.length, 512)))
+        } catch {
+            throw ServiceError(error)
+        }
+        if Manifest.isManifest(start) {
+            throw ServiceError(
+                .inconsistent, "\(layer.path) is a manifest, and no backup",
+                advice: "name the backup that it lies beside")
+        }
+        if start.allSatisfy({ $0 == 0 }) {
+            throw ServiceError(
+                .inconsistent,
+                "\(layer.path) begins with zeroes and has no manifest: a backup that was interrupted looks like this",
+                advice: "make the backup again; if it is a raw disk, say so with -f raw")
+        }
+        throw ServiceError(
+            .inconsistent, "\(layer.path) is no qcow2 image and has no manifest: nothing shows that it is a backup",
+            advice: "if it is a raw disk, say so with -f raw")
     }
 
     private func openSource() async throws(ServiceError) -> OpenedDisk? {

@@ -151,7 +151,7 @@ import Testing
         model.held = [3]
         model.bytes[3 * 65_536] = 1
         let device = FaultInjectingDevice(MemoryDevice(bytes: model.bytes), faults: [.calls(from: 1, of: kind)])
-        let proof = LayerProof(device, digests: try await model.recorded(.xxh3, isWhole: false))
+        let proof = LayerProof(device, digests: try await model.recorded(.xxh3, isWhole: false).digests())
         var buffer = AlignedBuffer(count: 1 << 20)
         guard case .unreadable(let error)? = await proof.fault(inRange: 0, &buffer) else {
             Issue.record("an error was expected")
@@ -164,7 +164,7 @@ import Testing
     @Test func zeroesAreNotRead() async throws {
         let model = ContentModel(length: 4 << 20)
         let device = MemoryDevice(length: 4 << 20)
-        let proof = LayerProof(device, digests: try await model.recorded(.sha256, isWhole: true))
+        let proof = LayerProof(device, digests: try await model.recorded(.sha256, isWhole: true).digests())
         var buffer = AlignedBuffer(count: 1 << 20)
         for range in 0..<4 as Range<UInt64> {
             let fault = await proof.fault(inRange: range, &buffer)

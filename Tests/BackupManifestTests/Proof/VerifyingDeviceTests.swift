@@ -124,7 +124,7 @@ import Testing
     @Test(arguments: [BlockStatusScope.topLayer, .chain]) func zeroClaims(scope: BlockStatusScope) async throws {
         var model = ContentModel(length: 8 << 20)
         for offset in [0, 3 << 20, (8 << 20) - 1] { model.bytes[offset] = 1 }
-        let digests = try await model.recorded(.sha256, isWhole: true)
+        let digests = try await model.recorded(.sha256, isWhole: true).digests()
         let blank = MemoryDevice(length: 8 << 20)
         let device = VerifyingDevice(blank, layers: [LayerProof(blank, digests: digests)])
         for (range, isRight) in [(0, false), (1, true), (2, true), (3, false), (4, true), (6, true), (7, false)] {

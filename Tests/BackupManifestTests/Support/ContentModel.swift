@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import BackupManifest
 import BlockIO
 import TestSupport
 import Testing
+
+@testable import BackupManifest
 
 /// What digests of a disk must be, computed from all its bytes in the plainest way.
 struct ContentModel {
@@ -51,37 +52,48 @@ struct ContentModel {
     ///
     /// - Parameter isWhole: whether the digests are of the whole disk.
     func expect(
-        _ digests: ContentDigests, isWhole: Bool, _ comment: @autoclosure () -> Comment? = nil,
+        _ content: RecordedContent, isWhole: Bool, _ comment: Comment? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
-    ) {
+    ) async throws {
+        #expect(content.dataRangeCount == (try await content.digests().dataRangeCount), sourceLocation: sourceLocation)
+        try await expect(content.digests(), isWhole: isWhole, comment, sourceLocation: sourceLocation)
+    }
+
+    func expect(
+        _ digests: ContentDigests, isWhole: Bool, _ comment: Comment? = nil,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
         var model = self
         if isWhole { model.held = Set(0..<unitCount) }
-        #expect((digests.layer == nil) == isWhole, comment(), sourceLocation: sourceLocation)
-        #expect(digests.geometry.virtualSize == UInt64(bytes.count), comment(), sourceLocation: sourceLocation)
-        #expect(digests.geometry.rangeCount == UInt64(rangeCount), comment(), sourceLocation: sourceLocation)
+        #expect(digests.isWhole == isWhole, comment, sourceLocation: sourceLocation)
+        #expect(digests.geometry.virtualSize == UInt64(bytes.count), comment, sourceLocation: sourceLocation)
+        #expect(digests.geometry.rangeCount == UInt64(rangeCount), comment, sourceLocation: sourceLocation)
         let heldLength = model.held.reduce(0) { $0 + min(65_536, bytes.count - $1 * 65_536) }
-        #expect(digests.heldLength == UInt64(heldLength), comment(), sourceLocation: sourceLocation)
+        #expect(digests.heldLength == UInt64(heldLength), comment, sourceLocation: sourceLocation)
         for range in 0..<rangeCount {
             let held = (0..<16).reduce(UInt16(0)) { model.held.contains(range * 16 + $1) ? $0 | 1 << UInt16($1) : $0 }
-            #expect(digests.heldUnits(ofRange: UInt64(range)) == held, comment(), sourceLocation: sourceLocation)
+            #expect(
+                try await digests.heldUnits(ofRange: UInt64(range)) == held, comment, sourceLocation: sourceLocation)
             let expected = model.digest(ofRange: range, digests.algorithm)
-            #expect(digests[UInt64(range)] == expected, comment(), sourceLocation: sourceLocation)
+            #expect(
+                try await digests.digest(ofRange: UInt64(range)) == expected, comment, sourceLocation: sourceLocation)
             let units = model.held.filter { $0 / 16 == range }
             let length = units.reduce(0) { $0 + min(65_536, bytes.count - $1 * 65_536) }
             #expect(
-                digests.heldLength(ofRange: UInt64(range)) == UInt64(length), comment(), sourceLocation: sourceLocation)
+                try await digests.heldLength(ofRange: UInt64(range)) == UInt64(length), comment,
+                sourceLocation: sourceLocation)
             let holders = Set(model.held.map { $0 / 16 })
             let next = holders.filter { $0 >= range }.min() ?? holders.min()
             #expect(
-                digests.heldRange(from: UInt64(range)) == next.map(UInt64.init), comment(),
+                try await digests.heldRange(from: UInt64(range)) == next.map(UInt64.init), comment,
                 sourceLocation: sourceLocation)
         }
         let count = (0..<rangeCount).count { model.digest(ofRange: $0, digests.algorithm) != nil }
-        #expect(digests.dataRangeCount == UInt64(count), comment(), sourceLocation: sourceLocation)
+        #expect(digests.dataRangeCount == UInt64(count), comment, sourceLocation: sourceLocation)
     }
 
     /// The digests of a disk by one write of each held unit, in order.
-    func recorded(_ algorithm: DigestAlgorithm, isWhole: Bool) async throws -> ContentDigests {
+    func recorded(_ algorithm: DigestAlgorithm, isWhole: Bool) async throws -> RecordedContent {
         let recorder = ContentRecorder(virtualSize: UInt64(bytes.count), algorithm: algorithm)
         for unit in isWhole ? Array(0..<unitCount) : held.sorted() {
             let range = bytes(ofUnit: unit)

@@ -46,7 +46,7 @@ struct ProofChain {
                     try await device.write(at: UInt64(range.lowerBound), bytes: bytes)
                 }
             }
-            let digests = try await model.recorded(.xxh3, isWhole: index == 0)
+            let digests = try await model.recorded(.xxh3, isWhole: index == 0).digests()
             layers.append(Layer(device: device, model: model, digests: digests))
         }
         self.layers = layers.reversed()

@@ -103,7 +103,7 @@ import Testing
 
     @Test func header() async throws {
         try await bench.backUp(to: "b") { $0.compression = CompressionSettings() }
-        let manifest = try Manifest(decoding: try bench.directory.read("b.manifest"))
+        let manifest = try await ManifestFile(besides: bench.path("b")).manifest()
         let header = manifest.header
         #expect(header.target == .init(name: "b", format: "qcow2"))
         #expect(header.source.path == bench.path("disk.raw") && header.source.format == "raw")
@@ -250,9 +250,11 @@ import Testing
         let content = Array(bytes[..<1000])
         recorder.record(at: 0, content.span.bytes)
         try bench.directory.write(Array(bytes[..<fileLength]), to: "b")
-        let digests = try await recorder.finish(isWhole: true, reading: try SectorDisk(bench.file("b")))
-        header.content = digests.root.description
-        try bench.directory.write(Manifest(header: header, digests: digests).encoded(), to: "b.manifest")
+        let found = try await recorder.finish(isWhole: true, reading: try SectorDisk(bench.file("b")))
+        let summary = try await found.summary()
+        (header.content, header.bodyLength) = (summary.root.description, summary.bodyLength)
+        let file = try FileDevice(path: bench.path("b.manifest"), access: .readWrite, lock: nil)
+        try await Manifest.write(header, found, to: file)
         #expect(try await bench.verify("b").verdict == (fileLength < 1000 ? .bad : .proven))
     }
 }
