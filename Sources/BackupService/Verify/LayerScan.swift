@@ -18,7 +18,7 @@ final class LayerScan: Sendable {
         var checkedRanges: UInt64 = 0
         /// Bytes of what the layer holds there.
         var checkedLength: UInt64 = 0
-        /// First ranges of the pieces that workers are at.
+        /// First ranges of the pieces that workers are at, and of what they left undone.
         var underWay: Set<UInt64> = []
         /// Ranges that were checked out of order, and aren't again when their turn comes.
         var early: Set<UInt64> = []
@@ -128,10 +128,18 @@ final class LayerScan: Sendable {
                 piece = state.withLock { $0.pieces.shorten(piece, at: range) }
             }
             if share >= 1 || Double.random(in: 0..<1) < share, !state.withLock({ $0.early.contains(range) }) {
-                if isOver() { return false }
                 await check(range, &buffer)
             }
             range += 1
+            // Behind a range, so that each run comes at least one further.
+            if range < piece.upperBound, isOver() {
+                let stop = range
+                state.withLock { state in
+                    state.underWay.remove(piece.lowerBound)
+                    state.underWay.insert(stop)
+                }
+                return false
+            }
         }
         if isKnown { state.withLock { $0.pieces.lengthen() } }
         return true
