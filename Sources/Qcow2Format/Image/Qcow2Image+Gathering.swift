@@ -48,7 +48,7 @@ extension Qcow2Image {
                     // Runs lie in the piece, so their lengths fit.
                     let slice = position..<position + Int(run.length)
                     if case .data(let host) = run.kind {
-                        try checkStored(host, run: run)
+                        try checkStored(host, run: run, fileLength: storage.length)
                         let next = StoredRun(host: host, slice: slice)
                         if stored.isEmpty || !stored[stored.count - 1].absorb(next) { stored.append(next) }
                     } else {
@@ -61,7 +61,7 @@ extension Qcow2Image {
         }
         for run in stored {
             var part = buffer.slice(run.slice)
-            try await storage.read(at: run.host.bytes, into: &part)
+            try await storage.readPadded(at: run.host.bytes, into: &part)
         }
     }
 
