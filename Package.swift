@@ -119,7 +119,8 @@ let package = Package(
         tests(
             "BackupServiceTests",
             [
-                "BackupCore", "BackupManifest", "BackupService", "BlockIO", "DirtyBitmaps", "FormatTestSupport",
+                "BackupCore", "BackupManifest", "BackupService", "BlockIO", "CLinux", "DirtyBitmaps",
+                "FormatTestSupport",
                 "Qcow2Format", "TestSupport", system,
             ]),
         tests(

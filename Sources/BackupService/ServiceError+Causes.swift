@@ -64,6 +64,14 @@ extension ServiceError {
         self.init(Self.code(of: problem), "\(problem)")
     }
 
+    /// What it means where a file that was written and flushed can't be closed.
+    init(notArrived error: BlockError) {
+        let cause = ServiceError(error)
+        self.init(
+            cause.code, "\(cause.message): what was written has not arrived",
+            advice: cause.advice ?? "look for a quota, or a failing server, behind the file system")
+    }
+
     static let cancelled = ServiceError(.cancelled, "cancelled")
 
     private static func code(of error: BlockError) -> Code {

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 const int32_t clinux_O_DIRECT = O_DIRECT;
@@ -122,6 +123,42 @@ int clinux_filesystem_type(int descriptor, uint64_t *type) {
         *type = (uint64_t)(unsigned long)status.f_type;
     }
     return result;
+}
+
+int clinux_file_attributes(const char *path, uint32_t *attributes) {
+#ifndef STATX_ATTR_MOUNT_ROOT
+#define STATX_ATTR_MOUNT_ROOT 0x00002000
+#endif
+    struct statx status = {0};
+    int result = (int)syscall(SYS_statx, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status);
+    *attributes = 0;
+    if (result == 0) {
+        uint64_t known = status.stx_attributes & status.stx_attributes_mask;
+        *attributes |= known & STATX_ATTR_IMMUTABLE ? CLINUX_ATTRIBUTE_IMMUTABLE : 0;
+        *attributes |= known & STATX_ATTR_APPEND ? CLINUX_ATTRIBUTE_APPEND_ONLY : 0;
+        *attributes |= known & STATX_ATTR_MOUNT_ROOT ? CLINUX_ATTRIBUTE_MOUNT_POINT : 0;
+    }
+    return result;
+}
+
+int64_t clinux_list_attributes(int descriptor, char *names, size_t size) {
+    return flistxattr(descriptor, names, size);
+}
+
+int64_t clinux_get_attribute(int descriptor, const char *name, void *value, size_t size) {
+    return fgetxattr(descriptor, name, value, size);
+}
+
+int clinux_set_attribute(int descriptor, const char *name, const void *value, size_t size) {
+    return fsetxattr(descriptor, name, value, size, 0);
+}
+
+int clinux_remove_attribute(int descriptor, const char *name) {
+    return fremovexattr(descriptor, name);
+}
+
+int clinux_sync_filesystem(int descriptor) {
+    return syncfs(descriptor);
 }
 
 int clinux_name_thread(const char *name) {

@@ -55,16 +55,44 @@ struct FaultOrderTests {
         return calls
     }
 
+    /// The manifest is on stable storage before it gets its name; that is after its backup has got its own, durably. A
+    /// backup that has its name already becomes whole only then.
+    private func expectManifest(
+        _ scenario: FaultScenario, _ workshop: FaultWorkshop, _ all: [Call], _ comment: Comment
+    ) throws {
+        guard !scenario.isRestore else { return }
+        let file = workshop.directory.file(FaultWorkshop.manifestName + ".partial").string
+        let written = try #require(all.last { $0.isMutation && $0.concerns(file) }, comment)
+        let named = try #require(all.last { $0.isRename && $0.arguments.contains("\"\(file)\"") }, comment)
+        #expect(
+            all.contains { $0.isFlush && $0.concerns(file) && $0.start > written.end && $0.end < named.start }, comment)
+        func isFolderSynced(_ range: ClosedRange<Int>) -> Bool {
+            all.contains { call in
+                call.isFlush && call.concerns(workshop.directory.path.string) && range.contains(call.start)
+                    && range.contains(call.end)
+            }
+        }
+        if scenario.before == .nothing || scenario.before == .oldImage {
+            let target = try #require(
+                all.last { $0.isRename && $0.arguments.contains("\"\(workshop.partial)\"") }, comment)
+            #expect(target.end < named.start && isFolderSynced(target.end...named.start), comment)
+        } else {
+            let last = try #require(all.last { $0.isMutation && $0.concerns(workshop.target) }, comment)
+            #expect(named.end < last.start && isFolderSynced(named.end...last.start), comment)
+        }
+    }
+
     @Test("data, flush, first sector, flush, name, folder; and only then exit code 0", arguments: FaultScenario.all)
     func order(_ scenario: FaultScenario) async throws {
         let workshop = try await FaultWorkshop()
         try workshop.prepare(scenario)
         let running = try workshop.startTraced(
-            scenario, calls: FaultWorkshop.changes, inject: nil, showsFiles: true, ["--quiet"])
+            scenario, calls: FaultWorkshop.changes + ",close", inject: nil, showsFiles: true, ["--quiet"])
         let result = try await running.wait()
         try await workshop.judge(scenario, result, expecting: [0], scenario.name)
 
-        let all = calls(in: result.standardOutput)
+        let all = calls(in: result.standardOutput).filter { $0.name != "close" }
+        let closes = calls(in: result.standardOutput).filter { $0.name == "close" }
         let isRenamed = scenario.before == .nothing || scenario.before == .oldImage
         let path = isRenamed ? workshop.partial : workshop.target
         var files = [path]
@@ -96,6 +124,16 @@ struct FaultOrderTests {
                     flushes.contains { $0.start > first.end && $0.end < second.start },
                     "the old head is gone before anything changes: \(comment)")
             }
+        }
+        try expectManifest(scenario, workshop, all, comment)
+        for file in files + [workshop.directory.file(FaultWorkshop.manifestName + ".partial").string] {
+            guard let rename = all.first(where: { $0.isRename && $0.arguments.contains("\"\(file)\"") }) else {
+                continue
+            }
+            let last = try #require(closes.last { $0.concerns(file) }, comment)
+            let flush = try #require(all.last { $0.isFlush && $0.concerns(file) }, comment)
+            #expect(
+                flush.end < last.start && last.end < rename.start, "closed behind the flush, then renamed: \(comment)")
         }
         let end = try #require(all.last, comment)
         #expect(end.isFlush, "nothing behind the last flush: \(comment)")

@@ -9,10 +9,16 @@ public struct ManifestHeader: Sendable, Equatable, Codable {
         /// Without its folder: backups are moved together with their manifests.
         public var name: String
         public var format: String
+        /// Of a raw file, which can't say itself which backup it is: its length in bytes, and when it was last written, in
+        /// nanoseconds since 1970. `nil` for all else.
+        public var length: UInt64?
+        public var modified: Int64?
 
-        public init(name: String, format: String) {
+        public init(name: String, format: String, length: UInt64? = nil, modified: Int64? = nil) {
             self.name = name
             self.format = format
+            self.length = length
+            self.modified = modified
         }
     }
 

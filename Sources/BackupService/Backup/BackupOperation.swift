@@ -81,10 +81,15 @@ public final class BackupOperation: Sendable {
             if plan.sync.isIncrement { try await putOnParent(&plan) }
             summary = try await backUp(plan, on: workers)
         } catch {
-            await plan.close(warn: warn)
+            try? await plan.close(target: request.target, warn: warn)
             throw error
         }
-        await plan.close(warn: warn)
+        do throws(ServiceError) {
+            try await plan.close(target: request.target, warn: warn)
+        } catch {
+            summary.bitmap?.update = .unknown
+            summary.bitmapFailure = summary.bitmapFailure ?? error
+        }
         let elapsed = (clock.now - start).components
         summary.seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
         return summary
@@ -121,23 +126,16 @@ public final class BackupOperation: Sendable {
         let maker = TargetMaker(
             request: request, source: plan.source, sync: plan.sync, parent: plan.parent, layout: plan.layout, warn: warn
         )
-        // Before anything is copied: what stands in the manifest's way is better known now than at the end. And before a
-        // target is touched that can't be had back; for another, what is said is said of the target itself.
-        let isInPlace =
-            request.existingTarget == .reuse || (try? FileStatus(path: request.target))?.kind == .blockDevice
+        // Nothing of a target that exists changes before the first write: so what stands in the manifest's way is told in
+        // time.
+        let target = try await maker.make()
         var file: UnnamedFile?
         do throws(ServiceError) {
-            if isInPlace { file = try await manifestFile(at: place, readFiles: maker.readFiles) }
-            let target = try await maker.make()
-            do throws(ServiceError) {
-                if !isInPlace { file = try await manifestFile(at: place, readFiles: maker.readFiles) }
-                return try await backUp(plan, to: target, maker.identity, place, file, on: workers)
-            } catch {
-                if !request.keepPartial { target.discard() }
-                throw error
-            }
+            file = try await manifestFile(at: place, of: target, readFiles: maker.readFiles)
+            return try await backUp(plan, to: target, maker.identity, place, file, on: workers)
         } catch {
             file?.remove()
+            if !request.keepPartial { target.discard() }
             throw error
         }
     }
@@ -148,23 +146,22 @@ public final class BackupOperation: Sendable {
     ) async throws(ServiceError) -> BackupSummary {
         let jobSource = try plan.makeJobSource()
         let draft = draft(in: file, for: target)
+        var summary = try await copy(jobSource, to: draft?.device ?? target.device, plan, on: workers)
+        try checkCancelled()
+        let content = try await draft?.finish(plan)
+        // What gets a name of its own is finished first, and its manifest after it; what has its name becomes whole last.
+        if !target.isInPlace { try await target.finish() }
         var manifest: WrittenManifest?
-        var summary: BackupSummary
+        if let draft, let content, let id = identity?.id {
+            manifest = try await draft.write(
+                content, request, plan, id: id, unreadable: summary.unreadable, raw: target.rawStamp)
+        }
+        try Publication(files: target.newFiles + (manifest.map { [$0.file] } ?? [])).publish()
         do throws(ServiceError) {
-            summary = try await copy(jobSource, to: draft?.device ?? target.device, plan, on: workers)
-            try checkCancelled()
-            if let draft, let id = identity?.id {
-                manifest = try await draft.write(request, plan, id: id, unreadable: summary.unreadable)
-            }
-            // A target that can't have its manifest is not made, so what makes it whole comes last.
-            if !target.isInPlace { try await target.finish() }
-            // An earlier backup that stays keeps its manifest.
-            try target.checkNames()
-            if let manifest { try manifest.file.place.publish() }
             try place?.clear(isReplaced: manifest != nil)
-            if target.isInPlace { try await target.finish() } else { try target.publish() }
+            if target.isInPlace { try await target.finish() }
         } catch {
-            manifest?.withdraw()
+            if target.isInPlace { manifest?.file.withdraw() }
             throw error
         }
         summary.targetLength = target.fileLength
@@ -187,10 +184,12 @@ public final class BackupOperation: Sendable {
 
     /// - Returns: `nil` where no manifest is asked for, and where it has no place.
     private func manifestFile(
-        at place: ManifestPlace?, readFiles: [FileIdentity]
+        at place: ManifestPlace?, of target: BackupTarget, readFiles: [FileIdentity]
     ) async throws(ServiceError) -> UnnamedFile? {
         guard request.isBackup, request.digest != nil, let place else { return nil }
-        return try await place.filePlace.create(copyRange: .never, readFiles: readFiles)
+        let isElsewhere = place.filePlace.folder != FilePlace(path: request.target).folder
+        return try await place.filePlace.create(
+            copyRange: .never, readFiles: readFiles, checksNaming: isElsewhere || target.isInPlace)
     }
 
     private func draft(in file: UnnamedFile?, for target: BackupTarget) -> ManifestDraft? {

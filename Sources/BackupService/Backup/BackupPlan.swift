@@ -125,8 +125,12 @@ struct BackupPlan: Sendable {
     }
 
     /// Ends the use of the source's bitmaps, whatever the run came to.
-    func close(warn: (String) -> Void) async {
-        await Cancellation.ignoring { await bitmap?.close(warn: warn) }
+    ///
+    /// - Throws: `ServiceError` with the code `bitmapNotUpdated` where the source's storage takes the change back.
+    func close(target: String, warn: (String) -> Void) async throws(ServiceError) {
+        try await Cancellation.ignoring { () async throws(ServiceError) in
+            try await bitmap?.close(target: target, warn: warn)
+        }
     }
 
     var bitmapSummary: BitmapSummary? {

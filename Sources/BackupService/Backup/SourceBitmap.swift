@@ -38,6 +38,8 @@ struct SourceBitmap: Sendable {
     /// `nil` where they can't be opened.
     private let bitmaps: PersistentBitmaps?
     private let image: String
+    /// The image's file, where its bitmaps may change.
+    private let file: FileDevice?
 
     /// Whether what a change that failed has left is not known.
     var isUncertain: Bool { bitmaps?.isUncertain == true }
@@ -53,6 +55,7 @@ struct SourceBitmap: Sendable {
         let file = try layer.imageWithBitmaps()
         self.name = name
         image = layer.path
+        self.file = Self.mayChange(request) ? layer.file : nil
         backingStamp = BackingStamp.of(disk)
         alwaysSetsOrigin = !request.sync.isIncrement || request.trustsChain
         let cleanBits = try await Self.cleanBits(request.granularity, for: disk)
@@ -187,8 +190,10 @@ struct SourceBitmap: Sendable {
         ServiceError(.bitmapNotUpdated, "\(target): the backup is complete, but \(reason)", advice: advice)
     }
 
-    /// Ends the use of the image's bitmaps, and says what the user should know of them.
-    func close(warn: (String) -> Void) async {
+    /// Ends the use of the image and of its bitmaps, and says what the user should know of them.
+    ///
+    /// - Throws: `ServiceError` with the code `bitmapNotUpdated` where the image's storage takes the change back.
+    func close(target: String, warn: (String) -> Void) async throws(ServiceError) {
         guard let bitmaps else { return }
         do throws(BlockError) {
             try await bitmaps.close()
@@ -196,5 +201,9 @@ struct SourceBitmap: Sendable {
             warn("\(error)")
         }
         bitmaps.warnings.forEach(warn)
+        guard let file, let error = NameCalls.current.close(file) else { return }
+        throw Self.notUpdated(
+            target, "\(ServiceError(notArrived: error).message); whether bitmap '\(name)' has changed is not known",
+            advice: "look with qcowbackup bitmap list")
     }
 }

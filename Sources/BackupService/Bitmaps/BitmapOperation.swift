@@ -27,7 +27,7 @@ public struct BitmapOperation: Sendable {
         switch request.action {
         case .list(let countsDirty):
             let lock: ImageLockMode = request.forceShare ? .forcedShare : .readOnlySource
-            let image = try await open(request.image, access: .readOnly, lock: lock)
+            let image = try await open(request.image, access: .readOnly, lock: lock).image
             let bitmaps = try await openBitmaps(of: image, forWriting: false)
             return await report(bitmaps, countsDirty: countsDirty)
         case .add(let name, let granularity, let isRecording):
@@ -54,7 +54,7 @@ public struct BitmapOperation: Sendable {
     private func apply(
         _ changes: [BitmapChange], enabling enabled: String? = nil
     ) async throws(ServiceError) -> BitmapReport {
-        let image = try await open(request.image, access: .readWrite, lock: .writable)
+        let (image, file) = try await open(request.image, access: .readWrite, lock: .writable)
         let bitmaps = try await openBitmaps(of: image, forWriting: true)
         let isGap = enabled.flatMap { bitmaps[$0] }.map { !$0.isRecording } ?? false
         do throws(BlockError) {
@@ -75,6 +75,12 @@ public struct BitmapOperation: Sendable {
                 advice: "look with qcowbackup bitmap list")
         }
         bitmaps.warnings.forEach(warn)
+        if let error = NameCalls.current.close(file) {
+            let failure = ServiceError(notArrived: error)
+            throw ServiceError(
+                failure.code, "\(failure.message); whether the bitmap has changed is not known",
+                advice: "look with qcowbackup bitmap list")
+        }
         if let enabled, isGap {
             warn(
                 "what was written while bitmap '\(enabled)' was disabled is not in it: merge a bitmap that recorded it, or "
@@ -86,7 +92,7 @@ public struct BitmapOperation: Sendable {
     private func merge(
         _ sources: [String], of other: String, into target: String
     ) async throws(ServiceError) -> BitmapReport {
-        let image = try await open(other, access: .readOnly, lock: .readOnlySource)
+        let image = try await open(other, access: .readOnly, lock: .readOnlySource).image
         let bitmaps = try await openBitmaps(of: image, forWriting: false)
         var changes: [BitmapChange] = []
         for source in sources {
@@ -119,13 +125,13 @@ public struct BitmapOperation: Sendable {
 
     private func open(
         _ path: String, access: FileDevice.Access, lock: ImageLockMode
-    ) async throws(ServiceError) -> Qcow2File {
+    ) async throws(ServiceError) -> (image: Qcow2File, file: FileDevice) {
         do throws(BlockError) {
             let file = try FileDevice(path: path, access: access, lock: lock)
             if let warning = file.lockWarning("make sure that nothing else uses it") { warn(warning) }
             let image = try await Qcow2File(file)
             image.warnings.forEach(warn)
-            return image
+            return (image, file)
         } catch {
             throw ServiceError(error)
         }

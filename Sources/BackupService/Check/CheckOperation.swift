@@ -51,6 +51,7 @@ public struct CheckOperation: Sendable {
             throw ServiceError(error)
         }
         await checkOtherFiles(of: file, &result.report)
+        if request.repair != nil, let error = NameCalls.current.close(file) { throw ServiceError(notArrived: error) }
         return result
     }
 
@@ -80,7 +81,9 @@ public struct CheckOperation: Sendable {
 
     private static let backUpAgain = "it is no backup: make another one"
 
-    private func isHeadBlank(_ file: FileDevice) -> Bool { file.isBlank(upTo: Inspection.sectorLength) }
+    private func isHeadBlank(_ file: FileDevice) -> Bool {
+        file.isBlank(upTo: Inspection.sectorLength) || file.isMarkedUnfinished
+    }
 
     /// Why an image that is to be of format qcow2 is none; `nil` where it may be one.
     private func unfinished(_ file: FileDevice) -> String? {

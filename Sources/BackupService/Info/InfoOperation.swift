@@ -55,7 +55,8 @@ public struct InfoOperation: Sendable {
             path: file.name, format: .raw, virtualSize: disk.length, actualSize: file.allocatedLength)
         report.manifest = await ManifestReport(besides: file, nil, virtualSize: disk.length)
         report.hasBlankHead = await Inspection.hasBlankHead(file)
-        report.isUnfinished = report.hasBlankHead && Inspection.isPartial(file.name)
+        report.isUnfinished =
+            file.isMarkedUnfinished || (report.hasBlankHead && Inspection.isPartial(file.name))
         return report
     }
 

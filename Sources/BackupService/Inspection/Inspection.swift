@@ -45,10 +45,10 @@ enum Inspection {
     static func unfinished(_ path: String, _ error: Qcow2Error?) -> ServiceError? {
         guard let error, case .notQcow2 = error.problem,
             let file = try? FileDevice(path: path, access: .readOnly, lock: nil), file.length >= sectorLength,
-            file.isBlank(upTo: sectorLength)
+            file.isBlank(upTo: sectorLength) || file.isMarkedUnfinished
         else { return nil }
         let what =
-            isPartial(path)
+            isPartial(path) || file.isMarkedUnfinished
             ? "an unfinished backup: its header was not written"
             : "not a qcow2 image: its first sector is blank"
         return ServiceError(
@@ -58,6 +58,7 @@ enum Inspection {
 
     /// Whether a raw disk's head is blank although something follows.
     static func hasBlankHead(_ file: FileDevice) async -> Bool {
+        if file.isMarkedUnfinished { return true }
         let length = min(headLength, file.length)
         guard length >= sectorLength, file.length > headLength, file.isBlank(upTo: length) else { return false }
         // A disk that is all hole behind its head is empty, not interrupted.
@@ -68,6 +69,13 @@ enum Inspection {
 }
 
 extension FileDevice {
+    /// Whether it is a new target that was never finished.
+    var isMarkedUnfinished: Bool {
+        var bytes = [UInt8](repeating: 0, count: UnfinishedMark.sector.count)
+        let count = bytes.withUnsafeMutableBytes { pread(rawDescriptor, $0.baseAddress, $0.count, 0) }
+        return count > 0 && UnfinishedMark.isMark(Array(bytes.prefix(count)))
+    }
+
     /// Whether the first `length` bytes can be read and are zero.
     func isBlank(upTo length: UInt64) -> Bool {
         var bytes = [UInt8](repeating: 0, count: Int(length))

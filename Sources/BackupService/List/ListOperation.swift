@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
+
 /// One run of the list command.
 ///
-/// Of each file only the head is read, and nothing is locked, so that running backups aren't disturbed. No file outside
+/// Of each file only the head is read, and nothing is locked, so that running backups aren't disturbed. Nothing changes,
+/// but for the name of a manifest whose run was ended before it could give it. No file outside
 /// the folder is opened, whatever the images name.
 public struct ListOperation: Sendable {
     private let folder: String
@@ -17,6 +20,7 @@ public struct ListOperation: Sendable {
     /// - Throws: `ServiceError` where the folder can't be read. What can't be read in it is part of the result.
     public func run() async throws(ServiceError) -> BackupFolder {
         try await Inspection.run { () async throws(ServiceError) in
+            try await settleManifests(FolderListing(path: folder))
             var listing = try FolderListing(path: folder)
             var result = await list(listing)
             // A backup that got its name meanwhile is no damage.
@@ -28,6 +32,15 @@ public struct ListOperation: Sendable {
                 warn("\(folder): a file is passed over whose name is not UTF-8 text: \(name)")
             }
             return result
+        }
+    }
+
+    /// Puts manifests in place whose runs were ended before they could.
+    private func settleManifests(_ listing: FolderListing) async {
+        for entry in listing.entries where entry.hasSuffix(Manifest.suffix + FilePlace.partialSuffix) {
+            let place = String(entry.path.dropLast(FilePlace.partialSuffix.count))
+            let image = String(place.dropLast(Manifest.suffix.count))
+            _ = await PendingManifest(image: image, path: place).settle()
         }
     }
 

@@ -38,7 +38,7 @@ struct NodeReader {
     }
 
     func finding(_ entry: FolderEntry) async -> Finding {
-        if entry.hasSuffix(FilePlace.partialSuffix) { return partial(entry) }
+        if entry.hasSuffix(FilePlace.partialSuffix) { return await partial(entry) }
         for (suffix, kind) in [(Manifest.suffix, FolderStray.Kind.manifest), (VerifyState.suffix, .verified)]
         where entry.hasSuffix(suffix) {
             if await isOurs(entry, kind) {
@@ -51,10 +51,19 @@ struct NodeReader {
 
     // MARK: What belongs to backups
 
-    private func partial(_ entry: FolderEntry) -> Finding {
+    /// Whether it is a manifest that waits for its name, where it can't be given it.
+    private func isUsed(_ entry: FolderEntry) async -> Bool {
+        let place = String(entry.path.dropLast(FilePlace.partialSuffix.count))
+        guard entry.hasSuffix(Manifest.suffix + FilePlace.partialSuffix) else { return false }
+        let image = String(place.dropLast(Manifest.suffix.count))
+        return await PendingManifest(image: image, path: place).settle() == entry.path
+    }
+
+    private func partial(_ entry: FolderEntry) async -> Finding {
         // What verify writes anew at any time is worth no word, and what has gone since got its name.
         if entry.hasSuffix(VerifyState.suffix + FilePlace.partialSuffix) { return .other }
         if FileStamp(path: entry.path) == nil { return .other }
+        if await isUsed(entry) { return .other }
         let isRunning = (try? entry.open())?.isWrittenByOther ?? false
         let message =
             isRunning ? "is being written" : "is unfinished: what an interrupted run has left; it can be deleted"
@@ -190,6 +199,12 @@ struct NodeReader {
     }
 
     private func manifest(of entry: FolderEntry) async -> ManifestState {
+        let place = entry.path + Manifest.suffix
+        if companion(of: entry, Manifest.suffix + FilePlace.partialSuffix) != nil,
+            case let path = await PendingManifest(image: entry.path, path: place).settle(), path != place
+        {
+            return await ManifestState(ManifestFile(path: path))
+        }
         guard let file = companion(of: entry, Manifest.suffix), await isOurs(file, .manifest) else { return .missing }
         return await ManifestState(ManifestFile(path: file.path))
     }

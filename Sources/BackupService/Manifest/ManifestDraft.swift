@@ -20,25 +20,33 @@ struct ManifestDraft: Sendable {
         device = RecordingDevice(target, recorder)
     }
 
-    /// Writes the manifest under another name, durably. Before the target is finished: a backup that can't have its
-    /// manifest is none.
-    func write(
-        _ request: BackupRequest, _ plan: BackupPlan, id: BackupID, unreadable: [Range<UInt64>]
-    ) async throws(ServiceError) -> WrittenManifest {
-        let content: RecordedContent
-        let summary: RecordedContent.Summary
+    /// Digests what has not been yet. Before the target is finished, since it may be read for that.
+    func finish(_ plan: BackupPlan) async throws(ServiceError) -> RecordedContent {
         do throws(BlockError) {
-            content = try await recorder.finish(isWhole: plan.sync == .full, reading: device)
-            summary = try await content.summary()
+            return try await recorder.finish(isWhole: plan.sync == .full, reading: device)
         } catch {
             throw ServiceError(error)
         }
+    }
+
+    /// Writes the manifest under another name, durably. Before the target is whole under its name: a backup that can't
+    /// have its manifest is none.
+    ///
+    /// - Parameters:
+    ///   - content: what the target holds.
+    ///   - raw: the file of a raw target, as it will be; `nil` for a target that says itself which backup it is.
+    func write(
+        _ content: RecordedContent, _ request: BackupRequest, _ plan: BackupPlan, id: BackupID,
+        unreadable: [Range<UInt64>], raw: FileStamp? = nil
+    ) async throws(ServiceError) -> WrittenManifest {
+        let summary: RecordedContent.Summary
+        do throws(BlockError) { summary = try await content.summary() } catch { throw ServiceError(error) }
         let parent = await ManifestHeader.Parent(plan, request)
         let header = ManifestHeader(
             id: id.description, created: Date(), writer: "qcowbackup \(ProgramVersion.current)",
             target: .init(
                 name: FilePath(request.target).lastComponent?.string ?? request.target,
-                format: request.targetFormat.rawValue),
+                format: request.targetFormat.rawValue, length: raw?.length, modified: raw?.modified),
             source: .init(plan.source, snapshot: request.snapshot), sync: plan.sync.rawValue,
             bitmap: plan.bitmap.map { .init(name: $0.name, mode: $0.mode.rawValue) }, parent: parent,
             unreadable: unreadable, content: summary)
@@ -46,11 +54,15 @@ struct ManifestDraft: Sendable {
             try await Manifest.write(header, content, to: file.device, scratchLength: recorder.scratchLength)
             try await file.device.flush()
         } catch {
-            let cause = ServiceError(error)
-            throw ServiceError(
-                cause.code, "the manifest could not be written: \(cause.message)",
-                advice: cause.advice ?? "--manifest names another place, --digest=none makes none")
+            throw Self.unwritten(ServiceError(error))
         }
+        do throws(ServiceError) { try file.close() } catch { throw Self.unwritten(error) }
         return WrittenManifest(file: file, content: header.content)
+    }
+
+    private static func unwritten(_ cause: ServiceError) -> ServiceError {
+        ServiceError(
+            cause.code, "the manifest could not be written: \(cause.message)",
+            advice: cause.advice ?? "--manifest names another place, --digest=none makes none")
     }
 }

@@ -15,14 +15,15 @@ struct ManifestFile: Sendable {
         self.path = path
     }
 
-    /// The manifest that belongs to an image.
-    init(besides image: String) throws(ServiceError) {
-        path = try ManifestPlace.path(besides: image)
+    /// The manifest that belongs to an image. One that has not got its name yet gets it.
+    init(besides image: String) async throws(ServiceError) {
+        try await self.init(of: image, named: nil)
     }
 
     /// The manifest of an image: by name, or beside it.
-    init(of image: String, named name: String?) throws(ServiceError) {
-        if let name { self.init(path: name) } else { try self.init(besides: image) }
+    init(of image: String, named name: String?) async throws(ServiceError) {
+        let place = if let name { name } else { try ManifestPlace.path(besides: image) }
+        path = await PendingManifest(image: image, path: place).settle()
     }
 
     /// Whether there is a file at all.

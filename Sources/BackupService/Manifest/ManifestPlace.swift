@@ -23,10 +23,19 @@ struct ManifestPlace: Sendable {
         let target = try? FileStatus(path: request.target)
         let beside = target?.kind == .blockDevice ? nil : try Self.path(besides: request.target)
         guard let path = request.manifest ?? beside else { return nil }
+        if request.manifest != nil,
+            let suffix = [FilePlace.partialSuffix, VerifyState.suffix].first(where: path.hasSuffix)
+        {
+            throw ServiceError(
+                .usage, "--manifest: names that end with \(suffix) are those of other files",
+                advice: "name another file")
+        }
         guard ServicePath.absolute(path) != ServicePath.absolute(request.target) else {
             throw ServiceError(.usage, "--manifest names the target: \(path)", advice: "name another file")
         }
         self.path = path
+        // The old backup may have to be proven once more, and what lies there of its own must not be taken for a leftover.
+        if target != nil { _ = await PendingManifest(image: request.target, path: path).settle() }
         abandoned = try await Self.abandoned(beside, besides: path)
         let isWanted = request.digest != nil
         guard let present = try Self.status(of: path) else {
@@ -71,13 +80,13 @@ struct ManifestPlace: Sendable {
         return Manifest.isManifest(bytes)
     }
 
-    var filePlace: FilePlace { FilePlace(path: path, replaced: stale) }
+    var filePlace: FilePlace { FilePlace(path: path, content: .manifest, replaced: stale) }
 
-    /// Takes an earlier backup's manifests away, before something else gets the name of that backup.
+    /// Takes an earlier backup's manifests away, once something else has the name of that backup.
     ///
     /// - Parameter isReplaced: whether the place has the new one already.
     func clear(isReplaced: Bool) throws(ServiceError) {
-        if stale != nil, !isReplaced { try FilePlace(path: path).clear() }
+        if stale != nil, !isReplaced { try filePlace.clear() }
         if let abandoned { try FilePlace(path: abandoned).clear() }
     }
 }

@@ -24,7 +24,7 @@ public struct ManifestReport: Sendable, Equatable {
     init?(besides file: FileDevice, _ image: Qcow2File?, virtualSize: UInt64) async {
         let files = StoredFiles(file, image)
         let name = file.name
-        guard let file = try? ManifestFile(besides: name), file.exists else { return nil }
+        guard let file = try? await ManifestFile(besides: name), file.exists else { return nil }
         path = file.path
         state = await ManifestState(file).checked(
             ofImage: image?.identity?.id, virtualSize: virtualSize, isRaw: image == nil)

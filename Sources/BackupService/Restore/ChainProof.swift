@@ -18,7 +18,7 @@ struct ChainProof: Sendable {
     init(of disk: OpenedDisk, named backup: String, trustsChain: Bool, warn: (String) -> Void)
         async throws(ServiceError)
     {
-        let chain = try await VerifiedChain(disk, own: ManifestFile(besides: backup), usesManifests: true)
+        let chain = try await VerifiedChain(disk, own: await ManifestFile(besides: backup), usesManifests: true)
         for layer in chain.layers {
             if case .unusable(let reason) = layer.manifest { warn("\(reason): \(layer.path) is restored unproven") }
             guard let problem = layer.problems.first else { continue }

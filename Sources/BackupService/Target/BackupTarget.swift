@@ -14,13 +14,13 @@ struct BackupTarget: Sendable {
     private let image: Qcow2Image?
     private let dataHead: HeadLastDevice?
     /// New files, in the order in which they get their names: what others refer to comes first.
-    private let newFiles: [UnnamedFile]
-    /// The target's own file; `nil` for what is no file.
-    private let file: FileDevice?
+    let newFiles: [UnnamedFile]
+    /// What is written: the target itself first, then its data file.
+    private let files: [FileDevice]
 
     init(
         device: any BlockDevice, identity: BackupIdentity? = nil, head: HeadLastDevice, image: Qcow2Image?,
-        dataHead: HeadLastDevice? = nil, newFiles: [UnnamedFile] = [], file: FileDevice?
+        dataHead: HeadLastDevice? = nil, newFiles: [UnnamedFile] = [], files: [FileDevice]
     ) {
         self.device = device
         self.identity = identity
@@ -28,16 +28,21 @@ struct BackupTarget: Sendable {
         self.image = image
         self.dataHead = dataHead
         self.newFiles = newFiles
-        self.file = file
+        self.files = files
     }
 
     /// Length in bytes of the file that was written; `nil` for block devices.
-    var fileLength: UInt64? { file?.kind == .regular ? file?.length : nil }
+    var fileLength: UInt64? { files.first.flatMap { $0.kind == .regular ? $0.length : nil } }
+
+    /// The raw disk that is written, in a file of its own, as it is now; `nil` for all else.
+    var rawStamp: FileStamp? {
+        image == nil ? newFiles.first.flatMap { FileStamp(path: $0.place.partialPath) } : nil
+    }
 
     /// Whether it has its name already, and is whole once it is finished; else only once it is published.
     var isInPlace: Bool { newFiles.isEmpty }
 
-    /// Makes the target complete and durable. New files have not got their names yet.
+    /// Makes the target complete and durable, and closes it. New files have not got their names yet.
     func finish() async throws(ServiceError) {
         do throws(BlockError) {
             try await image?.close()
@@ -46,29 +51,26 @@ struct BackupTarget: Sendable {
         } catch {
             throw ServiceError(error)
         }
-    }
-
-    /// Refuses names that lead to other files by now than those to replace.
-    func checkNames() throws(ServiceError) {
-        for file in newFiles { try file.place.checkReplaced() }
-    }
-
-    /// Gives new files their names.
-    func publish() throws(ServiceError) {
-        // Before the first step, so that none has to be undone.
-        try checkNames()
-        // An old image must not be found with the new image's data file.
-        if let image = newFiles.last, newFiles.dropLast().contains(where: { $0.place.replaced != nil }) {
-            try image.place.clear()
+        do throws(ServiceError) {
+            if isInPlace { try close() } else { for file in newFiles { try file.close() } }
+        } catch {
+            if isInPlace { await spoil() }
+            throw error
         }
-        for (index, file) in newFiles.enumerated() {
-            do throws(ServiceError) {
-                try file.place.publish()
-            } catch {
-                // What nothing refers to is of no use.
-                for earlier in newFiles[..<index] { try? earlier.place.clear() }
-                throw error
-            }
+    }
+
+    private func close() throws(ServiceError) {
+        for file in files {
+            if let error = NameCalls.current.close(file) { throw ServiceError(notArrived: error) }
+        }
+    }
+
+    /// Marks as unfinished what looks whole, and may not be.
+    private func spoil() async {
+        for file in files {
+            guard let file = try? FileDevice(path: file.name, access: .readWrite, lock: nil) else { continue }
+            try? await Cancellation.ignoring { () async throws(BlockError) in try await HeadLastDevice(file).wipe() }
+            try? file.close()
         }
     }
 

@@ -11,19 +11,23 @@ extension TargetMaker {
         do throws(BlockError) {
             file = try FileDevice(path: path, access: .readWrite, lock: .writable, copyRange: copyRange)
         } catch {
+            // The locks may be our own, where the target's header names a file that is read.
+            if try status(of: path).map({ readFiles.contains($0.identity) }) == true { throw Self.isRead(path) }
             throw .ofTarget(error)
         }
-        // Asked of the open file: what the path leads to may have changed, or may be named by the target's header.
-        guard !readFiles.contains(file.identity) else {
-            throw ServiceError(.usage, "\(path) is part of the source", advice: "choose another target")
-        }
+        // Asked of the open file: what the path leads to may have changed.
+        guard !readFiles.contains(file.identity) else { throw Self.isRead(path) }
         note(file)
         return file
     }
 
+    private static func isRead(_ path: String) -> ServiceError {
+        ServiceError(.usage, "\(path) is part of the source", advice: "choose another target")
+    }
+
     func openExisting(_ options: Qcow2Options) async throws(ServiceError) -> BackupTarget {
         let file = try openTarget(request.target)
-        guard request.targetFormat == .qcow2 else { return try await reuseRaw(file) }
+        guard request.targetFormat == .qcow2 else { return try reuseRaw(file) }
         let head = HeadLastDevice(file)
         let image = try await openHeader(head)
         try check(image)
@@ -38,10 +42,13 @@ extension TargetMaker {
             throw ServiceError(.dataFileNotNamed(image: request.target))
         }
         let dataFile = try image.dataFilePath.map { (path) throws(ServiceError) in try openTarget(path) }
+        // Whatever of the data changes, the image must not look whole then.
+        let dataHead = dataFile.map { HeadLastDevice($0, leader: head) }
         let disk: Qcow2Image
         do throws(BlockError) {
+            try await dataHead?.keepHead()
             disk = try await image.open(
-                dataFile: dataFile, backing: backing?.device, forWriting: true, identity: identity,
+                dataFile: dataHead, backing: backing?.device, forWriting: true, identity: identity,
                 compression: request.compression)
         } catch {
             throw ServiceError(error)
@@ -49,13 +56,9 @@ extension TargetMaker {
         // Behind what refuses an image: then that is all there is to say.
         image.warnings.forEach(warn)
         if sync == .top { try await checkOverlay(disk, over: backing) }
-        do throws(BlockError) {
-            // Nothing has been changed so far.
-            try await head.begin()
-        } catch {
-            throw ServiceError(error)
-        }
-        return BackupTarget(device: disk, identity: identity, head: head, image: disk, file: file)
+        return BackupTarget(
+            device: disk, identity: identity, head: head, image: disk, dataHead: dataHead,
+            files: [file] + (dataFile.map { [$0] } ?? []))
     }
 
     /// Refuses a target in which the parts that `--sync=top` leaves out would not read as the source's.
@@ -119,7 +122,7 @@ extension TargetMaker {
         }
     }
 
-    func reuseRaw(_ file: FileDevice) async throws(ServiceError) -> BackupTarget {
+    func reuseRaw(_ file: FileDevice) throws(ServiceError) -> BackupTarget {
         guard file.length == length || file.kind == .blockDevice && file.length > length else {
             throw ServiceError(
                 .usage, "\(request.target) has \(file.length) bytes and the source \(length)",
@@ -129,11 +132,6 @@ extension TargetMaker {
             warn("\(request.target) is longer than the disk: what lies behind its \(length) bytes stays as it is")
         }
         let head = HeadLastDevice(LimitedDevice(file, length: length))
-        do throws(BlockError) {
-            try await head.begin()
-        } catch {
-            throw ServiceError(error)
-        }
-        return BackupTarget(device: head, head: head, image: nil, file: file)
+        return BackupTarget(device: head, head: head, image: nil, files: [file])
     }
 }

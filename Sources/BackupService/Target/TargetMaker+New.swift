@@ -11,7 +11,7 @@ extension TargetMaker {
             try self.dataPlace(name, of: place)
         }
         let file = try await place.create(copyRange: copyRange, readFiles: readFiles)
-        note(file.device)
+        note(file)
         do throws(ServiceError) {
             guard request.targetFormat == .qcow2 else {
                 return try await layOutRaw(in: file)
@@ -19,8 +19,9 @@ extension TargetMaker {
             guard let dataPlace else {
                 return try await layOutQcow2(options, in: file.device, newFiles: [file])
             }
-            let dataFile = try await dataPlace.create(copyRange: copyRange, readFiles: readFiles)
-            note(dataFile.device)
+            let dataFile = try await dataPlace.create(
+                copyRange: copyRange, readFiles: readFiles, checksNaming: dataPlace.folder != place.folder)
+            note(dataFile)
             do throws(ServiceError) {
                 return try await layOutQcow2(
                     options, in: file.device, dataFile: dataFile.device, newFiles: [dataFile, file])
@@ -37,6 +38,7 @@ extension TargetMaker {
     /// Where the data file goes of an image that is to be at `image`.
     private func dataPlace(_ path: String, of image: FilePlace) throws(ServiceError) -> FilePlace {
         let absolute = ServicePath.absolute(path)
+        try Self.checkName(path)
         guard ![image.path, image.partialPath].map(ServicePath.absolute).contains(absolute) else {
             throw ServiceError(
                 .usage, "the data file \(path) would be the image itself", advice: "name another data_file")
@@ -59,7 +61,7 @@ extension TargetMaker {
             throw ServiceError(.usage, "an image on a block device can't have a data_file")
         }
         let file = try openTarget(request.target)
-        guard request.targetFormat == .qcow2 else { return try await reuseRaw(file) }
+        guard request.targetFormat == .qcow2 else { return try reuseRaw(file) }
         return try await layOutQcow2(options, in: file)
     }
 
@@ -70,16 +72,15 @@ extension TargetMaker {
         // A disk is a number of sectors; a raw source of another length is padded.
         options.size = length
         options.identity = identity
-        let head = HeadLastDevice(file)
-        let dataHead = dataFile.map { HeadLastDevice($0) }
+        let head = HeadLastDevice(file, isMarked: !newFiles.isEmpty)
+        let dataHead = dataFile.map { HeadLastDevice($0, isMarked: true) }
         do throws(BlockError) {
-            try await head.begin()
             let image = try await Qcow2Image.create(
                 options, in: head, dataFile: dataHead, backing: backingDevice(options),
                 compression: request.compression)
             return BackupTarget(
                 device: image, identity: identity, head: head, image: image, dataHead: dataHead, newFiles: newFiles,
-                file: file)
+                files: [file] + (dataFile.map { [$0] } ?? []))
         } catch {
             throw ServiceError(error)
         }
@@ -92,10 +93,10 @@ extension TargetMaker {
     }
 
     private func layOutRaw(in file: UnnamedFile) async throws(ServiceError) -> BackupTarget {
-        let head = HeadLastDevice(file.device)
+        let head = HeadLastDevice(file.device, isMarked: true)
         do throws(BlockError) {
             try await file.device.resize(to: length)
-            return BackupTarget(device: head, head: head, image: nil, newFiles: [file], file: file.device)
+            return BackupTarget(device: head, head: head, image: nil, newFiles: [file], files: [file.device])
         } catch {
             throw ServiceError(error)
         }

@@ -60,15 +60,20 @@ struct TargetMaker {
         case (.nothing, .reuse):
             throw ServiceError(.notFound, "\(request.target) does not exist", advice: "without -n it is made")
         case (.nothing, .refuse), (.nothing, .replace):
+            try Self.checkName(request.target)
             return try await makeFile(FilePlace(path: request.target), options)
         case (.file, .refuse), (.blockDevice, .refuse):
             throw ServiceError(
                 .exists, "\(request.target) exists", advice: "--force replaces it, -n writes into it as it is")
         case (.file(let resolved), .replace):
+            try Self.checkName(resolved)
             return try await makeFile(placeReplacing(resolved), options)
         case (.blockDevice, .replace):
             return try await layOutDevice(options)
-        case (.file, .reuse), (.blockDevice, .reuse):
+        case (.file(let resolved), .reuse):
+            try Self.checkName(resolved)
+            return try await openExisting(options)
+        case (.blockDevice, .reuse):
             return try await openExisting(options)
         }
     }
@@ -154,6 +159,14 @@ struct TargetMaker {
         }
     }
 
+    /// Refuses a name that belongs to what is made beside a disk.
+    static func checkName(_ path: String) throws(ServiceError) {
+        guard let suffix = FilePlace.reservedSuffixes.first(where: { path.hasSuffix($0) }) else { return }
+        throw ServiceError(
+            .usage, "\(path): names that end with \(suffix) are those of files beside a backup",
+            advice: "choose another name")
+    }
+
     func status(of path: String) throws(ServiceError) -> FileStatus? {
         do throws(BlockError) {
             return try FileStatus(path: path)
@@ -175,6 +188,13 @@ struct TargetMaker {
         } catch {
             throw .ofTarget(error)
         }
+    }
+
+    func note(_ file: UnnamedFile) {
+        note(file.device)
+        guard !file.lostAttributes.isEmpty else { return }
+        let lost = file.lostAttributes.joined(separator: ", ")
+        warn("what replaces \(file.place.path) can't have all that it has: \(lost)")
     }
 
     func note(_ file: FileDevice) {

@@ -21,7 +21,7 @@ struct VerifiedChain {
         identities = disk.layers.map(\.file.identity)
         var manifests: [Manifest?] = []
         for (index, layer) in disk.layers.enumerated() {
-            let file = index == 0 ? own : try ManifestFile(besides: layer.path)
+            let file = index == 0 ? own : try await ManifestFile(besides: layer.path)
             var verified = VerifiedLayer(path: layer.path, manifest: usesManifests ? .missing : .notUsed)
             var manifest: Manifest?
             if usesManifests, file.exists {

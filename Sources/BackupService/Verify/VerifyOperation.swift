@@ -88,7 +88,7 @@ public final class VerifyOperation: Sendable {
         guard request.duration != nil else { return Array(paths.indices) }
         var keys: [(index: Int, isFinished: Bool, checked: Date)] = []
         for (index, path) in paths.enumerated() {
-            guard let file = try? ManifestFile(besides: path), file.exists,
+            guard let file = try? await ManifestFile(besides: path), file.exists,
                 let place = try? ManifestPlace.path(besides: path, suffix: VerifyState.suffix)
             else {
                 // Of what can't be proven nothing is kept: it would be first each time.
@@ -109,7 +109,7 @@ public final class VerifyOperation: Sendable {
         _ backup: String, workers: Int, isOver: @escaping @Sendable () -> Bool
     ) async throws(ServiceError) -> VerifyReport {
         var report = VerifyReport(backup: backup)
-        let own = try ManifestFile(of: backup, named: request.manifest)
+        let own = try await ManifestFile(of: backup, named: request.manifest)
         let disk: OpenedDisk
         do throws(ServiceError) {
             disk = try await open(backup, own)

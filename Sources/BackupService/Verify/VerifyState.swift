@@ -82,24 +82,31 @@ struct VerifyState: Sendable, Equatable, Codable {
             preconditionFailure("text and numbers can be encoded: \(error)")
         }
         let replaced = try? FileDevice(path: path, access: .readOnly, lock: nil)
-        if let replaced, !(await Self.isState(replaced)) {
-            throw ServiceError(.exists, "\(path) is in the way, and not what this program writes there")
+        if let replaced {
+            let start = try? await replaced.contents(at: 0, count: Int(min(replaced.length, 1)))
+            guard let start, Self.isState(start) else {
+                throw ServiceError(.exists, "\(path) is in the way, and not what this program writes there")
+            }
         }
-        let file = try await FilePlace(path: path, replaced: replaced).create(copyRange: .never)
-        do throws(BlockError) {
-            try await file.device.resize(to: UInt64(bytes.count))
-            try await file.device.write(at: 0, from: bytes.span.bytes)
+        let place = FilePlace(path: path, content: .verifyState, replaced: replaced)
+        let file = try await place.create(copyRange: .never, checksNaming: false)
+        do throws(ServiceError) {
+            do throws(BlockError) {
+                try await file.device.resize(to: UInt64(bytes.count))
+                try await file.device.write(at: 0, from: bytes.span.bytes)
+            } catch {
+                throw ServiceError(error)
+            }
+            try Publication(files: [file]).publish()
         } catch {
             file.remove()
-            throw ServiceError(error)
+            throw error
         }
-        try file.place.publish()
     }
 
-    /// Whether a file may be one of these, though perhaps a damaged one.
-    private static func isState(_ file: FileDevice) async -> Bool {
-        let start = try? await file.contents(at: 0, count: Int(min(file.length, 1)))
-        return start.map { $0.isEmpty || $0 == [0] || $0 == [UInt8(ascii: "{")] } ?? false
+    /// Whether a file that begins so may be one of these, though perhaps a damaged one.
+    static func isState(_ start: [UInt8]) -> Bool {
+        start.isEmpty || [0, UInt8(ascii: "{")].contains(start[0])
     }
 
     enum CodingKeys: String, CodingKey {

@@ -2,9 +2,9 @@
 
 /// Storage whose first bytes are written last, so that an interrupted run can't leave something that looks whole.
 ///
-/// `begin()` wipes the head of the storage. From then on the head lives in memory, and everything else goes straight
-/// through, until `commit()` has brought the rest to stable storage and writes the head behind it. A disk image without
-/// its first bytes is refused by every program that opens it.
+/// The first change of the storage wipes its head; until then it stays as it was. From the start on the head lives in
+/// memory, and everything else goes straight through, until `commit()` has brought the rest to stable storage and writes
+/// the head behind it. A disk image without its first bytes is refused by every program that opens it.
 ///
 /// A power cut can tear a write, though not within a sector. So the first sector decides: it is the first to be wiped,
 /// alone, and the last to be written, alone.
@@ -13,16 +13,31 @@ public final class HeadLastDevice: StorageDevice {
     /// The first bytes of the storage, as they will be.
     private let head: Locked<[UInt8]>
     private let headLength: UInt64
+    /// What the first sector holds meanwhile: zeroes, or the mark of a file that is made.
+    private let blank: [UInt8]
+    /// What must be wiped before this storage changes; `nil` for nothing.
+    private let leader: HeadLastDevice?
+    private let isWiped: Locked<Bool>
+    private let wiping = AsyncMutex()
 
     /// Bytes that storage of any kind writes whole or not at all.
     public static let sectorLength: UInt64 = 512
     /// Bytes that are held back where nothing else is said.
     public static let defaultHeadLength = 65536
 
-    /// - Parameter headLength: length in bytes of what is held back.
-    public init(_ storage: any StorageDevice, headLength: Int = defaultHeadLength) {
+    /// - Parameters:
+    ///   - headLength: length in bytes of what is held back.
+    ///   - isMarked: whether the storage is new and begins with `UnfinishedMark` already.
+    ///   - leader: the head of an image of whose data this storage is a part.
+    public init(
+        _ storage: any StorageDevice, headLength: Int = defaultHeadLength, isMarked: Bool = false,
+        leader: HeadLastDevice? = nil
+    ) {
         self.storage = storage
         self.headLength = UInt64(headLength)
+        self.leader = leader
+        blank = isMarked ? UnfinishedMark.sector : [UInt8](repeating: 0, count: Int(Self.sectorLength))
+        isWiped = Locked(isMarked)
         head = Locked([UInt8](repeating: 0, count: headLength))
     }
 
@@ -39,22 +54,31 @@ public final class HeadLastDevice: StorageDevice {
         }
     }
 
-    /// Wipes the head of the storage; its first sector durably, and before the rest.
-    public func begin() async throws(BlockError) {
-        let length = min(headLength, storage.length)
-        guard length > 0 else { return }
-        let first = Int(min(length, Self.sectorLength))
-        let zeroes = [UInt8](repeating: 0, count: Int(length))
-        try await storage.write(at: 0, from: zeroes.span.bytes.extracting(0..<first))
-        try await storage.flush()
-        if first < zeroes.count {
-            try await storage.write(at: UInt64(first), from: zeroes.span.bytes.extracting(first..<zeroes.count))
+    /// Wipes the head of the storage, unless that has been done; its first sector durably, and before the rest. Whoever
+    /// else wants to change something waits.
+    public func wipe() async throws(BlockError) {
+        if isWiped.withLock({ $0 }) { return }
+        try await leader?.wipe()
+        try await wiping.withLock { () async throws(BlockError) in
+            if isWiped.withLock({ $0 }) { return }
+            let (blank, length) = (self.blank, min(headLength, storage.length))
+            if length > 0 {
+                let first = Int(min(length, Self.sectorLength))
+                try await storage.write(at: 0, from: blank.span.bytes.extracting(0..<first))
+                try await storage.flush()
+                if first < length {
+                    let zeroes = [UInt8](repeating: 0, count: Int(length) - first)
+                    try await storage.write(at: UInt64(first), from: zeroes.span.bytes)
+                }
+            }
+            isWiped.withLock { $0 = true }
         }
     }
 
     /// Makes everything else durable, then the first sector. Where that fails, the first sector is wiped again.
     public func commit() async throws(BlockError) {
-        let content = head.withLock { $0 }
+        try await wipe()
+        let (content, blank) = (head.withLock { $0 }, self.blank)
         let length = Int(min(headLength, storage.length))
         let first = min(length, Int(Self.sectorLength))
         if first < length {
@@ -66,10 +90,11 @@ public final class HeadLastDevice: StorageDevice {
             try await storage.write(at: 0, from: content.span.bytes.extracting(0..<first))
             try await storage.flush()
         } catch {
-            // Nobody knows what is on the disk. As far as it can still be had, it shall not look whole.
-            let zeroes = [UInt8](repeating: 0, count: first)
-            try? await storage.write(at: 0, from: zeroes.span.bytes)
-            try? await storage.flush()
+            // Nobody knows what is on the disk. As far as it can still be had, it must not look whole.
+            try? await Cancellation.ignoring { () async throws(BlockError) in
+                try await storage.write(at: 0, from: blank.span.bytes.extracting(0..<first))
+                try await storage.flush()
+            }
             throw error
         }
     }
@@ -110,6 +135,7 @@ public final class HeadLastDevice: StorageDevice {
             }
         }
         if share < count {
+            try await wipe()
             try await storage.write(at: offset + UInt64(share), from: buffer.extracting(share..<count))
         }
     }
@@ -126,6 +152,7 @@ public final class HeadLastDevice: StorageDevice {
             }
         }
         if share < length {
+            try await wipe()
             try await storage.writeZeroes(at: offset + share, length: length - share)
         }
     }
@@ -140,6 +167,7 @@ public final class HeadLastDevice: StorageDevice {
         }
         if share < length {
             let rest = StorageLocation(device: source.device, offset: source.offset + share)
+            try await wipe()
             try await storage.copyRange(from: rest, to: offset + share, length: length - share)
         }
     }
@@ -164,6 +192,7 @@ public final class HeadLastDevice: StorageDevice {
     }
 
     public func resize(to length: UInt64) async throws(BlockError) {
+        try await wipe()
         try await storage.resize(to: length)
     }
 }

@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import SystemPackage
 
 /// A file that is open a second time, for direct I/O.
 final class DirectDescriptor: Sendable {
@@ -23,4 +24,7 @@ final class DirectDescriptor: Sendable {
         alignment = UInt64(max(offset, UInt32(AlignedBuffer.alignment)))
         self.descriptor = direct
     }
+
+    /// - Returns: the error that closing reports; `nil` for none.
+    func close() -> Errno? { descriptor.close() }
 }

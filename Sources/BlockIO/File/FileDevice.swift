@@ -16,6 +16,8 @@ public final class FileDevice: StorageDevice {
         case readWrite
         /// Read and write; the file is made where there is none. It is not truncated, and no symbolic link is followed.
         case create
+        /// As `create`, where there is none: what has the name already is an error, `EEXIST`.
+        case createNew
     }
 
     public let name: String
@@ -74,6 +76,7 @@ public final class FileDevice: StorageDevice {
         // Opening a FIFO must not wait for a writer, nor a terminal become ours.
         var flags = O_NONBLOCK | O_NOCTTY | (access == .readOnly ? O_RDONLY : O_RDWR)
         if access == .create { flags |= O_CREAT | O_NOFOLLOW }
+        if access == .createNew { flags |= O_CREAT | O_EXCL }
         // Has the kernel refuse a block device that is mounted, or part of something that is.
         if access == .readWrite, try FileStatus(path: path)?.kind == .blockDevice { flags |= O_EXCL }
         let descriptor: OwnedDescriptor
@@ -173,6 +176,22 @@ public final class FileDevice: StorageDevice {
             }
             state.length = length
         }
+    }
+
+    /// Closes the file, and with it ends its lock. Nothing may use the device meanwhile or afterwards.
+    ///
+    /// Some storage (network file systems, quotas, FUSE) takes data and refuses it only now. So whoever relies on what
+    /// was written calls this once everything is flushed, and does not leave it to the device's end.
+    ///
+    /// - Throws: `BlockError.system`; the file is closed all the same.
+    public func close() throws(BlockError) {
+        let reader = state.withLock { state in
+            defer { state.reader = nil }
+            return state.reader
+        }
+        let errors = [reader?.close(), direct?.close(), descriptor.close()]
+        guard let error = errors.compactMap(\.self).first else { return }
+        throw .system(SystemCallError(call: "close", errno: error, path: name))
     }
 
     func failure(_ call: String, _ error: Errno = .current, at offset: UInt64, length: UInt64) -> BlockError {

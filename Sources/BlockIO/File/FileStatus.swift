@@ -9,6 +9,8 @@ public struct FileStatus: Sendable {
     public let kind: FileKind
     /// Number of names that the file has.
     public let linkCount: UInt64
+    /// Number of the user who owns it.
+    public let owner: UInt32
 
     /// `nil` where the path leads nowhere.
     ///
@@ -24,5 +26,6 @@ public struct FileStatus: Sendable {
         identity = FileIdentity(status)
         kind = FileKind(mode: status.st_mode)
         linkCount = UInt64(status.st_nlink)
+        owner = status.st_uid
     }
 }

@@ -2,13 +2,17 @@
 
 import CLinux
 import Glibc
+import Synchronization
 import SystemPackage
 
 /// A file descriptor that closes with its owner.
 ///
-/// Closing reports nothing: whoever needs to know that data arrived flushes first.
+/// Closing then reports nothing: whoever needs to know that data arrived flushes first, and calls `close()`.
 struct OwnedDescriptor: ~Copyable, Sendable {
-    let rawValue: Int32
+    /// -1 once it is closed, so that a call that comes too late fails and reaches no other file.
+    private let value: Atomic<Int32>
+
+    var rawValue: Int32 { value.load(ordering: .relaxed) }
 
     /// Opens a file.
     ///
@@ -18,7 +22,7 @@ struct OwnedDescriptor: ~Copyable, Sendable {
         while true {
             let result = Glibc.open(path, flags | clinux_O_CLOEXEC, mode)
             if result >= 0 {
-                rawValue = result
+                value = Atomic(result)
                 return
             }
             let error = Errno(rawValue: errno)
@@ -28,7 +32,17 @@ struct OwnedDescriptor: ~Copyable, Sendable {
         }
     }
 
+    /// Closes it, where that has not been done. Nothing may use it meanwhile.
+    ///
+    /// - Returns: the error; the descriptor is closed all the same.
+    func close() -> Errno? {
+        let open = value.exchange(-1, ordering: .relaxed)
+        guard open >= 0, Glibc.close(open) != 0 else { return nil }
+        return Errno(rawValue: errno)
+    }
+
     deinit {
-        _ = Glibc.close(rawValue)
+        let open = value.load(ordering: .relaxed)
+        if open >= 0 { _ = Glibc.close(open) }
     }
 }

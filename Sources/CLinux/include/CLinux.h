@@ -42,5 +42,23 @@ int clinux_filesystem_type(int descriptor, uint64_t *type);
 // Has all threads take their memory from one heap.
 void clinux_share_heap(void);
 
+// What a path leads to, as bits of CLINUX_ATTRIBUTE_...; those that the file system or the kernel doesn't tell are 0.
+enum {
+    CLINUX_ATTRIBUTE_IMMUTABLE = 1,
+    CLINUX_ATTRIBUTE_APPEND_ONLY = 2,
+    // Something is mounted there.
+    CLINUX_ATTRIBUTE_MOUNT_POINT = 4,
+};
+int clinux_file_attributes(const char *path, uint32_t *attributes);
+
+// Extended attributes, by name; as listxattr, getxattr and so on for descriptors.
+int64_t clinux_list_attributes(int descriptor, char *names, size_t size);
+int64_t clinux_get_attribute(int descriptor, const char *name, void *value, size_t size);
+int clinux_set_attribute(int descriptor, const char *name, const void *value, size_t size);
+int clinux_remove_attribute(int descriptor, const char *name);
+
+// Brings all that was written to a file system to its disk.
+int clinux_sync_filesystem(int descriptor);
+
 // Names the calling thread, for debuggers and process listings.
 int clinux_name_thread(const char *name);

@@ -46,14 +46,12 @@ import Testing
         if one.reuses {
             try await head.keepHead()
             let image = try await Qcow2File(head).open(forWriting: true, compression: one.compression)
-            try await head.begin()
-            return BackupTarget(device: image, head: head, image: image, file: nil)
+            return BackupTarget(device: image, head: head, image: image, files: [])
         }
-        try await head.begin()
         var options = Qcow2Options(size: source.length)
         options.clusterBits = one.clusterBits
         let image = try await Qcow2Image.create(options, in: head, compression: one.compression)
-        return BackupTarget(device: image, head: head, image: image, file: nil)
+        return BackupTarget(device: image, head: head, image: image, files: [])
     }
 
     private func backUp(_ one: Case, to target: BackupTarget) async throws {
@@ -100,7 +98,7 @@ import Testing
         let target = try await makeTarget(one, in: watched)
         try await backUp(one, to: target)
         try await target.finish()
-        try target.publish()
+        try Publication(files: target.newFiles).publish()
         let recording = try #require(watched.recording)
         #expect(recording.requests.count > 10)
 
@@ -172,7 +170,7 @@ import Testing
             let calls = watched.counts[kind, default: 0]
             do {
                 try await target.finish()
-                try target.publish()
+                try Publication(files: target.newFiles).publish()
                 #expect(watched.counts[kind, default: 0] < calls + number, "an error went unnoticed")
                 #expect(number > 1)
                 return

@@ -27,6 +27,26 @@ import Testing
         try await directory.makeOverlay("otherOverlay", over: "otherBase", length: Self.length)
         try directory.write([UInt8](repeating: 1, count: 4096), to: "raw")
         try directory.write([], to: "data")
+        try directory.write([7], to: "real.partial")
+        try #require(symlink("real.partial", directory.file("link.partial").string) == 0)
+        try directory.write([UInt8](repeating: 1, count: Int(Self.length) + 512), to: "longerRaw")
+        try directory.write([UInt8](repeating: 1, count: Int(Self.length)), to: "fullRaw")
+        try await makeImage("apart", dataFile: "apartData")
+        try await makeImage("overSource", dataFile: "source")
+        try await makeImage("overBase", dataFile: "base")
+    }
+
+    /// Makes an image that names an external data file; the file itself is made only where there is none.
+    private func makeImage(_ name: String, dataFile: String) async throws {
+        let isPresent = directory.exists(dataFile)
+        let data = directory.file(isPresent ? "unused" : dataFile).string
+        var options = Qcow2Options(size: Self.length)
+        options.dataFileName = directory.file(dataFile).string
+        let image = try await Qcow2Image.create(
+            options, in: FileDevice(path: directory.file(name).string, access: .create, lock: nil),
+            dataFile: FileDevice(path: data, access: .create, lock: nil))
+        try await image.write(at: 0, bytes: [UInt8](repeating: 5, count: 4096))
+        try await image.close()
     }
 
     struct Case: Sendable, CustomTestStringConvertible {
@@ -73,7 +93,6 @@ import Testing
         .options("cluster_size=4k", "extended_l2=on", message: "option extended_l2: it needs a cluster_size of"),
         .options("data_file_raw=on", message: "option data_file_raw: it needs data_file"),
         .options("data_file=new", message: "would be the image itself"),
-        .options("data_file=new.partial", message: "would be the image itself"),
         .options("data_file=data", code: .exists, message: "exists"),
         .options("data_file=source", message: "is part of the source"),
         .options("data_file=.", code: .unsupported, message: "is a directory"),
@@ -109,6 +128,7 @@ import Testing
             $0.sync = .top
         },
         .reusing("raw", .usage, "4096 bytes") { $0.targetFormat = .raw },
+        .reusing("longerRaw", .usage, "1049088 bytes") { $0.targetFormat = .raw },
     ]
 
     private static let existing: [Case] = [
@@ -126,12 +146,23 @@ import Testing
         .reusing("zstd", .usage, "compresses with zstd") { $0.compression = CompressionSettings(type: .zlib) },
         .reusing("alone", .usage, "has no backing file") { $0.sync = .top },
         .reusing("otherOverlay", .usage, "has the backing file") { $0.sync = .top },
+        .reusing("overSource", .usage, "source is part of the source"),
+        .reusing("overBase", .usage, "base is part of the source"),
+        .reusing("overSource", .usage, "source is part of the source") { $0.forceShare = true },
+        .reusing("overBase", .usage, "base is part of the source") { $0.forceShare = true },
+        Case("x.partial", .usage, "names that end with .partial"),
+        Case("x.manifest", .usage, "names that end with .manifest"),
+        Case("x.verified", .usage, "names that end with .verified"),
+        Case("x.verified", .usage, "names that end with .verified") { $0.existingTarget = .replace },
+        Case("link.partial", .usage, "names that end with .partial") { $0.existingTarget = .replace },
+        .options("data_file=x.partial", message: "names that end with .partial"),
     ]
 
     private func make(_ target: String, _ change: (inout BackupRequest) -> Void) async throws -> BackupTarget {
-        let source = try await DiskOpener().open(directory.file("source").string)
-        var request = BackupRequest(source: source.device.name, target: directory.file(target).string)
+        var request = BackupRequest(source: directory.file("source").string, target: directory.file(target).string)
         change(&request)
+        // Without locks, as on file systems that have none.
+        let source = try await DiskOpener(lock: request.forceShare ? nil : .readOnlySource).open(request.source)
         return try await TargetMaker(request: request, source: source, sync: request.sync, warn: { _ in }).make()
     }
 
@@ -152,6 +183,22 @@ import Testing
         #expect(try content() == before)
     }
 
+    /// A target that exists is as it was until something is written into it; then it looks unfinished at once.
+    @Test(arguments: ["alone", "fullRaw", "apart"]) func asItWas(name: String) async throws {
+        let before = try content()
+        let target = try await make(name) {
+            $0.existingTarget = .reuse
+            if name == "fullRaw" { $0.targetFormat = .raw }
+        }
+        #expect(try content() == before)
+        // In the way of the image itself, only its data may change.
+        try await target.device.write(at: 512 << 10, bytes: [UInt8](repeating: 3, count: 65536))
+        let after = try content()
+        for name in [name] + (name == "apart" ? ["apartData"] : []) {
+            #expect(after[name]?.prefix(512).allSatisfy { $0 == 0 } == true, "\(name)")
+        }
+    }
+
     /// A new target has no name before it is committed, and none after it was discarded.
     @Test(arguments: [["cluster_size=4k"], ["data_file=d"]]) func newTarget(options: [String]) async throws {
         let before = try directory.names()
@@ -162,7 +209,7 @@ import Testing
 
         let target = try await make("new", { $0.targetOptions = options })
         try await target.finish()
-        try target.publish()
+        try Publication(files: target.newFiles).publish()
         let made = options == ["data_file=d"] ? ["d", "new"] : ["new"]
         #expect(try directory.names() == (before + made).sorted())
     }
@@ -183,7 +230,7 @@ import Testing
             }
         }
         try await target.finish()
-        try target.publish()
+        try Publication(files: target.newFiles).publish()
     }
 
     /// One file of two that has changed meanwhile: both stay.
@@ -194,10 +241,10 @@ import Testing
         }
         try directory.write([9], to: "other")
         try #require(rename(directory.file("other").string, directory.file(name).string) == 0)
-        let before = try content().filter { !$0.key.hasSuffix(".partial") }
+        let before = try content().filter { !["alone.partial", "data.partial"].contains($0.key) }
         let error = try await refusal {
             try await target.finish()
-            try target.publish()
+            try Publication(files: target.newFiles).publish()
         }
         #expect(error.code == .exists)
         target.discard()

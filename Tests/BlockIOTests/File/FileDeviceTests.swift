@@ -152,4 +152,22 @@ import Testing
         #expect(try FileStatus(path: link, followsLink: false)?.kind == .other)
         #expect(try FileStatus(path: directory.file("absent").string) == nil)
     }
+
+    // MARK: Closing
+
+    @Test func closed() async throws {
+        let path = directory.file("closed").string
+        let device = try FileDevice(path: path, access: .createNew, lock: .writable)
+        try await device.resize(to: 8192)
+        try await device.write(at: 0, bytes: [UInt8](repeating: 1, count: 8192))
+        try device.close()
+        // Whatever comes too late reaches no other file.
+        await #expect { try await device.flush() } throws: { ($0 as? BlockError)?.errno == .badFileDescriptor }
+        await #expect { try await device.bytes(at: 0, count: 1) } throws: {
+            ($0 as? BlockError)?.errno == .badFileDescriptor
+        }
+        try device.close()
+        #expect(throws: BlockError.self) { _ = try FileDevice(path: path, access: .createNew, lock: nil) }
+        _ = try FileDevice(path: path, access: .readWrite, lock: nil)
+    }
 }

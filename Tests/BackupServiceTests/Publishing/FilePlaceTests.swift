@@ -3,6 +3,7 @@
 import BlockIO
 import Foundation
 import Glibc
+import Qcow2Format
 import SystemPackage
 import TestSupport
 import Testing
@@ -32,6 +33,10 @@ import Testing
         try await place.create(copyRange: .never, readFiles: readFiles)
     }
 
+    private func publish(_ file: UnnamedFile) throws {
+        try Publication(files: [file]).publish()
+    }
+
     private func permissions(_ name: String) throws -> mode_t {
         var status = stat()
         try #require(lstat(path(name), &status) == 0)
@@ -51,7 +56,7 @@ import Testing
         let file = try await create(place(name))
         #expect(try directory.names() == [name + ".partial"])
         try await fill(file, [1, 2, 3])
-        try file.place.publish()
+        try publish(file)
         #expect(try directory.names() == [name])
         #expect(try directory.read(name) == [1, 2, 3])
         file.remove()
@@ -90,7 +95,7 @@ import Testing
         if mode & 0o400 != 0 {
             #expect(try directory.read("x") == [1, 1, 1, 1], "until the end")
         }
-        try file.place.publish()
+        try publish(file)
         #expect(try directory.names() == ["x"])
         #expect(try permissions("x") == mode)
         try #require(chmod(path("x"), 0o600) == 0)
@@ -101,7 +106,7 @@ import Testing
         try directory.write([1], to: "x")
         let file = try await create(placeReplacing())
         try FileManager.default.removeItem(atPath: path("x"))
-        try file.place.publish()
+        try publish(file)
         #expect(try directory.names() == ["x"])
     }
 
@@ -111,7 +116,7 @@ import Testing
         let file = try await create(placeReplacing())
         try FileManager.default.moveItem(atPath: path("x"), toPath: path("old"))
         try directory.write([3], to: "x")
-        let error = try await refusal { try file.place.publish() }
+        let error = try await refusal { try publish(file) }
         #expect(error.code == .exists)
         #expect(error.message.contains("another file by now"), "\(error.message)")
         file.remove()
@@ -129,7 +134,7 @@ import Testing
         try FileManager.default.removeItem(atPath: path("x"))
         let file = try await create(place())
         try directory.write([1], to: "x")
-        let late = try await refusal { try file.place.publish() }
+        let late = try await refusal { try publish(file) }
         #expect(late.code == .exists)
         file.remove()
         #expect(try directory.names() == ["x"])
@@ -155,7 +160,7 @@ import Testing
     /// Once a file has its name, `.partial` is another run's.
     @Test func anotherRunsFileStays() async throws {
         let first = try await create(place())
-        try first.place.publish()
+        try publish(first)
         let second = try await create(placeReplacing())
         first.remove()
         #expect(try directory.names() == ["x", "x.partial"])
@@ -169,36 +174,115 @@ import Testing
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         let file = try await create(place("folder/x"))
         try FileManager.default.moveItem(atPath: folder, toPath: path("moved"))
-        let error = try await refusal { try file.place.publish() }
+        let error = try await refusal { try publish(file) }
         #expect(error.message.contains("everything is copied"))
         #expect(try FileManager.default.contentsOfDirectory(atPath: path("moved")) == ["x.partial"])
     }
 
     // MARK: What is called .partial already
 
-    @Test func leftover() async throws {
-        try directory.write([UInt8](repeating: 9, count: 5000), to: "x.partial")
-        let file = try await create(place())
-        #expect(file.device.length == 0)
-        #expect(try directory.read("x.partial") == [])
+    /// What an interrupted run has left is replaced by a new file, with an owner and permissions of its own.
+    @Test(arguments: [UnfinishedMark.sector, UnfinishedMark.sector + [1, 2, 3], []], [false, true])
+    func leftover(content: [UInt8], replaces: Bool) async throws {
+        try directory.write(content, to: "x.partial")
+        try #require(chmod(path("x.partial"), 0o666) == 0)
+        if replaces {
+            try directory.write([1], to: "x")
+            try #require(chmod(path("x"), 0o640) == 0)
+        }
+        let old = try #require(try FileStatus(path: path("x.partial"))).identity
+        // Holds the old file's number, so that the new one has another.
+        let handle = try FileDevice(path: path("x.partial"), access: .readOnly, lock: nil)
+        let place = try replaces ? placeReplacing() : place()
+        try await BackupShelf.patiently {
+            let file = try await create(place)
+            #expect(file.device.identity != old)
+        }
+        withExtendedLifetime(handle) {}
+        #expect(try directory.read("x.partial") == UnfinishedMark.sector)
+        let mask = umask(0)
+        umask(mask)
+        #expect(try permissions("x.partial") == (replaces ? 0o640 : 0o666 & ~mask))
+    }
+
+    struct Kept: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        var content = FilePlace.Content.disk
+        var bytes: [UInt8] = UnfinishedMark.sector
+        var owner: UInt32?
+    }
+
+    /// What is not ours, or is whole, stays, and the message names it.
+    @Test(arguments: [
+        Kept(testDescription: "a raw disk", bytes: [UInt8](repeating: 7, count: 4096)),
+        Kept(testDescription: "a raw disk without a boot sector", bytes: [UInt8](repeating: 0, count: 4096)),
+        Kept(testDescription: "a manifest in a disk's way", bytes: Array("qcowbackup manifest 1\n".utf8)),
+        Kept(testDescription: "text", content: .manifest, bytes: [65, 66]),
+        Kept(testDescription: "text where a state goes", content: .verifyState, bytes: [65, 66]),
+        Kept(testDescription: "another user's", owner: 65534),
+        Kept(testDescription: "another user's empty file", bytes: [], owner: 65534),
+    ])
+    func kept(_ kept: Kept) async throws {
+        try directory.write(kept.bytes, to: "x.partial")
+        if let owner = kept.owner {
+            // Only root may give files away.
+            guard geteuid() == 0 else { return }
+            try #require(chown(path("x.partial"), owner, owner) == 0)
+        }
+        var place = place()
+        place.content = kept.content
+        let error = try await refusal { _ = try await create(place) }
+        #expect(error.code == .exists)
+        #expect(error.message.contains(path("x.partial")), "\(error.message)")
+        #expect(try directory.names() == ["x.partial"])
+        #expect(try directory.read("x.partial") == kept.bytes)
+    }
+
+    /// A whole backup stays where nothing else would be left, and gives way to the next that replaces the same file.
+    @Test(arguments: [false, true]) func finishedBackup(replaces: Bool) async throws {
+        let disk = try FileDevice(path: path("x.partial"), access: .create, lock: nil)
+        var options = Qcow2Options(size: 65536)
+        options.identity = BackupIdentity(parent: nil)
+        try await Qcow2Image.create(options, in: disk).close()
+        try disk.close()
+        let before = try directory.read("x.partial")
+        if replaces {
+            try directory.write([1], to: "x")
+            _ = try await create(placeReplacing())
+            #expect(try directory.read("x.partial") == UnfinishedMark.sector)
+        } else {
+            let error = try await refusal { _ = try await create(place()) }
+            #expect(error.code == .exists)
+            #expect(try directory.read("x.partial") == before)
+        }
+    }
+
+    @Test func earlierManifest() async throws {
+        try directory.write(Array("qcowbackup manifest 1\n".utf8), to: "x.partial")
+        var place = place()
+        place.content = .manifest
+        _ = try await create(place)
+        #expect(try directory.read("x.partial") == UnfinishedMark.sector)
     }
 
     @Test func leftoverInUse() async throws {
         let file = try await create(place())
-        try await fill(file, [1, 2])
         let error = try await refusal { _ = try await create(place()) }
         #expect(error.code == .locked)
-        #expect(try directory.read("x.partial") == [1, 2])
+        #expect(try directory.read("x.partial") == UnfinishedMark.sector)
+        file.remove()
     }
 
-    @Test func leftoverWithAnotherName() async throws {
-        try directory.write([5], to: "other")
-        try #require(link(path("other"), path("x.partial")) == 0)
+    /// A run whose file was taken away, or replaced, gives no name to what is there.
+    @Test(arguments: [false, true]) func lostItsFile(hasAnother: Bool) async throws {
         let file = try await create(place())
-        try await fill(file, [1, 2])
-        #expect(try directory.read("other") == [5])
-        try file.place.publish()
-        #expect(try directory.read("x") == [1, 2])
+        try FileManager.default.removeItem(atPath: path("x.partial"))
+        if hasAnother { try directory.write([5], to: "x.partial") }
+        let error = try await refusal { try publish(file) }
+        #expect(error.code == .exists)
+        #expect(error.message.contains("x.partial"))
+        file.remove()
+        #expect(try directory.names() == (hasAnother ? ["x.partial"] : []))
     }
 
     enum Obstacle: CaseIterable {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import BackupManifest
+import BlockIO
+import Qcow2Format
+
+/// A manifest that may still have the name under which it was written, although its backup has its own: the run was ended
+/// between the two. Whatever looks for the manifest next puts it in place.
+struct PendingManifest {
+    /// The file of the backup, behind all symbolic links.
+    let image: String
+    /// Where its manifest belongs.
+    let path: String
+
+    private var partialPath: String { path + FilePlace.partialSuffix }
+
+    /// Gives the manifest its name, if there is one that waits for that.
+    ///
+    /// - Returns: where the image's manifest is: at its place, or where it waits if it can't be renamed.
+    func settle() async -> String {
+        guard await isPending() else { return path }
+        // What has the place is another backup's, whose file is gone.
+        guard NameCalls.current.rename(partialPath, path) == nil else { return partialPath }
+        _ = NameCalls.current.syncFolder(FilePlace(path: path).folder)
+        return path
+    }
+
+    /// Whether there is a whole manifest that nobody writes to, and that is this backup's while the one in place is not.
+    private func isPending() async -> Bool {
+        guard let status = try? FileStatus(path: partialPath, followsLink: false), status.kind == .regular,
+            // Else others could slip in theirs, where many write to a folder.
+            let owner = try? FileStatus(path: image), status.owner == owner.owner,
+            let device = try? FileDevice(path: partialPath, access: .readOnly, lock: nil), !device.isWrittenByOther
+        else { return false }
+        let file = ManifestFile(path: partialPath)
+        guard let header = try? await file.header(), await isOfImage(header),
+            (try? await ManifestFile(path: path).header())?.id != header.id
+        else { return false }
+        return (try? await file.sealedHeader()) != nil
+    }
+
+    private func isOfImage(_ header: ManifestHeader) async -> Bool {
+        if header.target.format == ImageFormat.raw.rawValue {
+            guard let stamp = FileStamp(path: image) else { return false }
+            return header.target.length == stamp.length && header.target.modified == stamp.modified
+        }
+        guard let file = try? FileDevice(path: image, access: .readOnly, lock: nil),
+            let id = (try? await Qcow2File(file, forInspection: true))?.identity?.id
+        else { return false }
+        return header.id == id.description
+    }
+}
