@@ -44,17 +44,16 @@ public final class RecordingDevice: BlockDevice {
 
     public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
         let digests = pieces.map { recorder.digests(at: $0.offset, buffer.extracting($0.slice)) }
-        var written = pieces.count
-        defer {
-            for (piece, digests) in zip(pieces, digests).prefix(written) {
-                recorder.record(at: piece.offset, length: UInt64(piece.slice.count), digests)
-            }
+        var failure: TransferError?
+        do throws(TransferError) { try await target.write(pieces, from: buffer) } catch { failure = error }
+        for (piece, digests) in zip(pieces, digests).prefix(failure?.index ?? pieces.count) {
+            recorder.record(at: piece.offset, length: UInt64(piece.slice.count), digests)
         }
-        do throws(TransferError) {
-            try await target.write(pieces, from: buffer)
+        if let failure { throw failure }
+        do throws(BlockError) {
+            try await recorder.spill()
         } catch {
-            written = error.index
-            throw error
+            throw TransferError(index: max(pieces.count, 1) - 1, underlying: error)
         }
     }
 
@@ -91,6 +90,7 @@ public final class RecordingDevice: BlockDevice {
             recorder.record(at: offset + position, arrived.prefix(count))
             position += UInt64(count)
         }
+        try await recorder.spill()
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

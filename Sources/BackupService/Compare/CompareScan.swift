@@ -13,14 +13,14 @@ final class CompareScan: Sendable {
     }
 
     struct State {
-        /// First byte that no worker has taken.
-        var next: UInt64 = 0
+        /// Bytes that no worker has taken.
+        var pieces: PieceQueue
         /// Bytes that were looked at.
         var done: UInt64 = 0
         var first: (offset: UInt64, finding: Finding)?
     }
 
-    /// Bytes that a worker takes at a time.
+    /// Bytes that a worker takes at a time, where there is something to read.
     private static let pieceLength: UInt64 = 16 << 20
     /// Bytes that are read at a time.
     private static let readLength = 256 << 10
@@ -31,7 +31,7 @@ final class CompareScan: Sendable {
     private let length: UInt64
     /// Whether there is no time for more.
     private let isOver: @Sendable () -> Bool
-    private let state = Locked(State())
+    private let state: Locked<State>
 
     init(
         _ one: any BlockDevice, _ two: any BlockDevice, length: UInt64,
@@ -41,6 +41,7 @@ final class CompareScan: Sendable {
         self.two = two
         self.length = length
         self.isOver = isOver
+        state = Locked(State(pieces: PieceQueue(0..<length, step: Self.pieceLength)))
     }
 
     var done: UInt64 { state.withLock { $0.done } }
@@ -51,14 +52,15 @@ final class CompareScan: Sendable {
     /// Compares pieces until there are none, or no time.
     func work() async {
         var buffers = Buffers(one: AlignedBuffer(count: Self.readLength), two: AlignedBuffer(count: Self.readLength))
-        while let piece = take() {
+        while var piece = take() {
             var position = piece.lowerBound
             do throws(StageError) {
-                if let offset = try await firstDifference(in: piece, &position, &buffers) { note(offset, .difference) }
+                if let offset = try await firstDifference(in: &piece, &position, &buffers) { note(offset, .difference) }
             } catch {
                 note(position, .failure(error.stage, error.cause))
             }
-            state.withLock { $0.done += UInt64(piece.count) }
+            let length = piece.upperBound - piece.lowerBound
+            state.withLock { $0.done += length }
         }
     }
 
@@ -75,10 +77,7 @@ final class CompareScan: Sendable {
     private func take() -> Range<UInt64>? {
         guard !isOver() else { return nil }
         return state.withLock { state in
-            guard state.next < min(length, state.first?.offset ?? length) else { return nil }
-            let start = state.next
-            state.next = min(length, start + Self.pieceLength)
-            return start..<state.next
+            state.pieces.take(below: state.first?.offset ?? length)
         }
     }
 
@@ -99,15 +98,24 @@ final class CompareScan: Sendable {
         case both
     }
 
-    /// - Parameter position: how far it came.
+    /// - Parameters:
+    ///   - piece: shortened where it is long, and there is something to read.
+    ///   - position: how far it came.
     private func firstDifference(
-        in piece: Range<UInt64>, _ position: inout UInt64, _ buffers: inout Buffers
+        in piece: inout Range<UInt64>, _ position: inout UInt64, _ buffers: inout Buffers
     ) async throws(StageError) -> UInt64? {
         // What is compared in the same way is read together, whatever the tables make of it.
         var pending: (way: Way, end: UInt64) = (.notAtAll, piece.lowerBound)
         var next = piece.lowerBound
+        var isIdle = true
         while next < piece.upperBound {
-            let (way, end) = try await way(at: next, until: piece.upperBound)
+            var (way, end) = try await way(at: next, until: piece.upperBound)
+            if isIdle, way != .notAtAll {
+                isIdle = false
+                let (whole, start) = (piece, next)
+                piece = state.withLock { $0.pieces.shorten(whole, at: start) }
+                end = min(end, piece.upperBound)
+            }
             if way != pending.way {
                 if let found = try await compare(&position, pending, &buffers) { return found }
                 pending.way = way
@@ -115,6 +123,7 @@ final class CompareScan: Sendable {
             pending.end = end
             next = end
         }
+        if isIdle { state.withLock { $0.pieces.lengthen() } }
         return try await compare(&position, pending, &buffers)
     }
 

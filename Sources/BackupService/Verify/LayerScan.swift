@@ -11,8 +11,8 @@ final class LayerScan: Sendable {
     private struct State {
         /// Ranges to look at first; the last one is the next.
         var first: [UInt64]
-        /// First range that no worker has taken.
-        var next: UInt64
+        /// Ranges that no worker has taken.
+        var pieces: PieceQueue
         /// What was found.
         var bad = BadRanges()
         var checkedRanges: UInt64 = 0
@@ -46,7 +46,10 @@ final class LayerScan: Sendable {
         rangeCount = proof.digests.geometry.rangeCount
         self.share = share
         self.isOver = isOver
-        state = Locked(State(first: Self.inRange(first, rangeCount), next: min(start, rangeCount)))
+        state = Locked(
+            State(
+                first: Self.inRange(first, rangeCount),
+                pieces: PieceQueue(min(start, rangeCount)..<rangeCount, step: Self.pieceLength)))
     }
 
     private static func inRange(_ ranges: [UInt64], _ count: UInt64) -> [UInt64] {
@@ -54,7 +57,7 @@ final class LayerScan: Sendable {
     }
 
     /// The first range that was not looked at; the number of ranges where that is none.
-    var position: UInt64 { state.withLock { min($0.underWay.min() ?? .max, $0.next) } }
+    var position: UInt64 { state.withLock { min($0.underWay.min() ?? .max, $0.pieces.position) } }
     var checkedRanges: UInt64 { state.withLock { $0.checkedRanges } }
     /// Bytes of what the layer holds in the ranges that were checked.
     var checkedLength: UInt64 { state.withLock { $0.checkedLength } }
@@ -77,10 +80,7 @@ final class LayerScan: Sendable {
             if let range = takeFirst() {
                 await check(range, &buffer)
             } else if let piece = takePiece() {
-                for range in piece where share >= 1 || Double.random(in: 0..<1) < share {
-                    guard !state.withLock({ $0.early.contains(range) }) else { continue }
-                    await check(range, &buffer)
-                }
+                await check(piece, &buffer)
                 state.withLock { _ = $0.underWay.remove(piece.lowerBound) }
             } else {
                 return
@@ -101,11 +101,49 @@ final class LayerScan: Sendable {
     private func takePiece() -> Range<UInt64>? {
         guard !isOver() else { return nil }
         return state.withLock { state in
-            guard state.next < rangeCount else { return nil }
-            let start = state.next
-            state.underWay.insert(start)
-            state.next = min(start + Self.pieceLength, rangeCount)
-            return start..<state.next
+            guard let piece = state.pieces.take() else { return nil }
+            state.underWay.insert(piece.lowerBound)
+            return piece
+        }
+    }
+
+    /// Checks the ranges of a piece, or a share of them. What is known without a look at it takes no time.
+    private func check(_ piece: Range<UInt64>, _ buffer: inout AlignedBuffer) async {
+        var piece = piece
+        var isKnown = share >= 1
+        var range = piece.lowerBound
+        while range < piece.upperBound {
+            // What can't be told is looked at.
+            let known = share < 1 ? nil : try? await proof.knownRanges(from: range, limit: piece.upperBound)
+            if let known, known.count > 0 {
+                note(range..<range + known.count, isHeld: known.isHeld)
+                range += known.count
+                continue
+            }
+            if isKnown {
+                isKnown = false
+                piece = state.withLock { $0.pieces.shorten(piece, at: range) }
+            }
+            if share >= 1 || Double.random(in: 0..<1) < share, !state.withLock({ $0.early.contains(range) }) {
+                await check(range, &buffer)
+            }
+            range += 1
+        }
+        if isKnown { state.withLock { $0.pieces.lengthen() } }
+    }
+
+    /// Counts ranges that are right, but for those that were checked out of order.
+    private func note(_ ranges: Range<UInt64>, isHeld: Bool) {
+        let geometry = proof.digests.geometry
+        func length(_ ranges: Range<UInt64>) -> UInt64 {
+            geometry.bytes(ofRange: ranges.upperBound - 1).upperBound
+                - geometry.bytes(ofRange: ranges.lowerBound).lowerBound
+        }
+        state.withLock { state in
+            let early = state.early.filter(ranges.contains)
+            state.checkedRanges += ranges.upperBound - ranges.lowerBound - UInt64(early.count)
+            guard isHeld else { return }
+            state.checkedLength += length(ranges) - early.reduce(0) { $0 + length($1..<$1 + 1) }
         }
     }
 

@@ -117,6 +117,7 @@ public final class VerifyOperation: Sendable {
             report.problems.append(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
             return report
         }
+        if request.format == nil, !own.exists { try await checkIsDisk(disk.layers[0]) }
         // Before anything takes its time.
         let source = try await openSource()
         var chain = try await VerifiedChain(disk, own: own, usesManifests: request.extent != .nothing)
@@ -189,6 +190,34 @@ public final class VerifyOperation: Sendable {
         } catch {
             throw ServiceError(error, restoringFrom: request.chainFolder)
         }
+    }
+
+    /// Says of a file that nobody has named a format for, and that has no manifest, what it is where it is no disk.
+    ///
+    /// - Throws: for what is empty, a manifest, or looks like an unfinished backup.
+    private func checkIsDisk(_ layer: OpenedDisk.Layer) async throws(ServiceError) {
+        guard layer.format == .raw, layer.file.kind == .regular else { return }
+        guard layer.file.length > 0 else {
+            throw ServiceError(.inconsistent, "\(layer.path) is empty: it is no backup", advice: nil)
+        }
+        let start: [UInt8]
+        do throws(BlockError) {
+            start = try await layer.file.contents(at: 0, count: Int(min(layer.file.length, 512)))
+        } catch {
+            throw ServiceError(error)
+        }
+        if Manifest.isManifest(start) {
+            throw ServiceError(
+                .inconsistent, "\(layer.path) is a manifest, and no backup",
+                advice: "name the backup that it lies beside")
+        }
+        if start.allSatisfy({ $0 == 0 }) {
+            throw ServiceError(
+                .inconsistent,
+                "\(layer.path) begins with zeroes and has no manifest: a backup that was interrupted looks like this",
+                advice: "make the backup again; if it is a raw disk, say so with -f raw")
+        }
+        warn("\(layer.path) is no qcow2 image, and taken for a raw disk: nothing shows that it is a backup")
     }
 
     private func openSource() async throws(ServiceError) -> OpenedDisk? {

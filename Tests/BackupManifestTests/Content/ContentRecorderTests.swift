@@ -193,7 +193,7 @@ import Testing
         let digests = try await recorder.finish(isWhole: true, reading: memory)
         var model = ContentModel(length: 3 << 20)
         model.bytes = content
-        model.expect(digests, isWhole: true)
+        try await model.expect(digests, isWhole: true)
     }
 
     /// Pieces that are written together are recorded as if one after the other, and of those that fail none.
@@ -217,6 +217,6 @@ import Testing
             model.bytes.replaceSubrange(place, with: content[piece.slice])
             model.hold(place)
         }
-        model.expect(try await recorder.finish(isWhole: false, reading: device), isWhole: false)
+        try await model.expect(try await recorder.finish(isWhole: false, reading: device), isWhole: false)
     }
 }
