@@ -204,7 +204,7 @@ public final class VerifyOperation: Sendable {
 
     /// Says of a file that nobody has named a format for, and that has no manifest, what it is where it is no disk.
     ///
-    /// - Throws: for what is empty, an unfinished backup, or something else than a disk.
+    /// - Throws: for what is empty, a manifest, or looks like an unfinished backup.
     private func checkIsDisk(_ layer: OpenedDisk.Layer) async throws(ServiceError) {
         guard layer.format == .raw, layer.file.kind == .regular else { return }
         guard layer.file.length > 0 else {
@@ -227,9 +227,7 @@ public final class VerifyOperation: Sendable {
                 "\(layer.path) begins with zeroes and has no manifest: a backup that was interrupted looks like this",
                 advice: "make the backup again; if it is a raw disk, say so with -f raw")
         }
-        throw ServiceError(
-            .inconsistent, "\(layer.path) is no qcow2 image and has no manifest: nothing shows that it is a backup",
-            advice: "if it is a raw disk, say so with -f raw")
+        warn("\(layer.path) is no qcow2 image, and taken for a raw disk: nothing shows that it is a backup")
     }
 
     private func openSource() async throws(ServiceError) -> OpenedDisk? {

@@ -217,6 +217,6 @@ import Testing
             model.bytes.replaceSubrange(place, with: content[piece.slice])
             model.hold(place)
         }
-        model.expect(try await recorder.finish(isWhole: false, reading: device), isWhole: false)
+        try await model.expect(try await recorder.finish(isWhole: false, reading: device), isWhole: false)
     }
 }

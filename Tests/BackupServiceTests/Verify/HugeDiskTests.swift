@@ -2,6 +2,8 @@
 
 import BackupManifest
 import BlockIO
+import FoundationEssentials
+import SystemPackage
 import TestSupport
 import Testing
 
