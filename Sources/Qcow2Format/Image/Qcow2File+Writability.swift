@@ -35,6 +35,13 @@ extension Qcow2File {
         _ refcountTable: [UInt64], tables: [(offset: UInt64, length: UInt64)]
     ) throws(BlockError) {
         let clusterLength = layout.geometry.clusterLength
+        // What is written to one table would change the other.
+        let occupied = tables.filter { $0.length > 0 }.map { table in
+            table.offset / clusterLength..<(table.offset + table.length - 1) / clusterLength + 1
+        }.sorted { $0.lowerBound < $1.lowerBound }
+        if let pair = zip(occupied, occupied.dropFirst()).first(where: { $0.upperBound > $1.lowerBound }) {
+            throw failure(.overlaps(.refcountTable, offset: pair.1.lowerBound * clusterLength))
+        }
         let fixed = MetadataClusters(clusterBits: layout.geometry.clusterBits, ranges: tables)
         let blocks = refcountTable.filter { $0 != 0 }.sorted()
         for (index, offset) in blocks.enumerated() {
