@@ -69,9 +69,10 @@ public struct CheckOperation: Sendable {
     }
 
     private func format(of file: FileDevice) async throws(ServiceError) -> ImageFormat {
-        if let format = request.format { return format }
+        if request.format == .raw { return .raw }
         do throws(BlockError) {
-            return try await ImageFormat.recognised(in: file)
+            let recognised = try await ImageFormat.recognised(in: file)
+            return request.format ?? recognised
         } catch {
             throw ServiceError(error)
         }

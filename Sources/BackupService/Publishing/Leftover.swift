@@ -56,6 +56,8 @@ struct Leftover {
         let length = min(file.length, HeadLastDevice.sectorLength)
         guard let start = try? await file.contents(at: 0, count: Int(length)) else { return false }
         if UnfinishedMark.isMark(start) { return true }
+        // Made, and ended before the mark was written: there is nothing to lose.
+        if file.length <= HeadLastDevice.sectorLength, start.allSatisfy({ $0 == 0 }) { return true }
         switch place.content {
         case .manifest:
             return Manifest.isManifest(start)

@@ -110,7 +110,7 @@ final class LayerScan: Sendable {
 
     /// Checks the ranges of a piece, or a share of them. What is known without a look at it takes no time.
     ///
-    /// - Returns: whether there was time for all of them.
+    /// - Returns: whether all of them were checked: a cancelled task stops behind the range that it is at.
     private func check(_ piece: Range<UInt64>, _ buffer: inout AlignedBuffer) async -> Bool {
         var piece = piece
         var isKnown = share >= 1
@@ -131,8 +131,8 @@ final class LayerScan: Sendable {
                 await check(range, &buffer)
             }
             range += 1
-            // Behind a range, so that each run comes at least one further.
-            if range < piece.upperBound, isOver() {
+            // A piece that was begun is completed, however little time there is: so each run comes further.
+            if range < piece.upperBound, Task.isCancelled {
                 let stop = range
                 state.withLock { state in
                     state.underWay.remove(piece.lowerBound)

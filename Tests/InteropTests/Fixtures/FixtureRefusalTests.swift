@@ -10,11 +10,12 @@ import Testing
 struct FixtureRefusalTests {
     static let ways = [["--sync=full"], ["--sync=top"], ["-c"], ["-O", "raw"]]
 
-    /// Runs the program so that it is ended where it takes more than 5 seconds of processor time or 128 MiB of memory.
+    /// Runs the program so that it is ended where it takes more than 5 seconds of processor time or 256 MiB of memory,
+    /// which is what it asks for before it begins.
     private func runBounded(_ arguments: [String]) async throws -> ProgramResult {
         let program = try #require(Program.qcowbackup.path)
         return try await Program("sh").run(
-            ["-c", "ulimit -c 0; ulimit -t 5; ulimit -d 131072; exec \"$@\"", "sh", program.string, "--max-workers=4"]
+            ["-c", "ulimit -c 0; ulimit -t 5; ulimit -d 262144; exec \"$@\"", "sh", program.string, "--max-workers=4"]
                 + arguments)
     }
 

@@ -114,7 +114,7 @@ struct CompareTests {
             try await Peers.io(image, ["write -q -P 1 0 64k"])
             let copy = directory.file("copy.qcow2")
             try await Program("cp").runSuccessfully([image.string, copy.string])
-            try await Program("truncate").runSuccessfully(["-s", "-4096", copy.string])
+            try await Program("truncate").runSuccessfully(["-s", "-65536", copy.string])
             let unreadable = try await ImagePeers.ours(["compare", image.string, copy.string])
             #expect(unreadable.exitCode == 4 && unreadable.standardError.contains("truncated"), "\(unreadable)")
             // An L2 entry that breaks the format.

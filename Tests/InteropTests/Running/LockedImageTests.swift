@@ -126,8 +126,9 @@ struct LockedImageTests {
             let chain = try await Chain(in: directory)
             let target = directory.file("target.qcow2")
             if targetExists { try await Peers.create(target, "", 1 << 20) }
+            let unfinished = targetExists ? target : directory.file("target.qcow2.partial")
             let stopped = try await StoppedBackup(
-                (targetExists ? ["-n"] : []) + [chain.top.string, target.string])
+                (targetExists ? ["-n"] : []) + [chain.top.string, target.string], target: unfinished)
 
             for file in chain.files {
                 let writer = try await Program.qemuIO.run(
@@ -138,7 +139,6 @@ struct LockedImageTests {
                     ["-r", "-f", file.format, "-c", "read 0 64k", file.path.string])
                 #expect(reader.exitCode == 0, "\(file): \(reader)")
             }
-            let unfinished = targetExists ? target : directory.file("target.qcow2.partial")
             let user = try await Program.qemuIO.run(["-f", "raw", "-c", "read 0 512", unfinished.string])
             #expect(user.exitCode != 0)
             #expect(user.standardError.contains("lock"), "\(user)")

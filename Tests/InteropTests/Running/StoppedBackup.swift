@@ -4,14 +4,16 @@ import Glibc
 import SystemPackage
 import TestSupport
 
-/// A run of the program that is held up at its first flush, when it has opened everything.
+/// A run of the program that is held up at its first flush of the target, when it has opened everything.
 struct StoppedBackup {
     private let running: RunningProgram
 
-    init(_ arguments: [String]) async throws {
+    /// - Parameter target: what the target is called while it is written.
+    init(_ arguments: [String], target: FilePath) async throws {
         running = try Program.strace.start(
             [
-                "-f", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:signal=SIGSTOP:when=1",
+                "-f", "-P", target.string, "-e", "trace=fsync,fdatasync", "-e",
+                "inject=fsync,fdatasync:signal=SIGSTOP:when=1",
                 Program.qcowbackup.path?.string ?? "",
             ] + arguments)
         try await running.waitForOutput("stopped by SIGSTOP")
