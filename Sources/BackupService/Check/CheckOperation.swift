@@ -74,7 +74,9 @@ public struct CheckOperation: Sendable {
             let recognised = try await ImageFormat.recognised(in: file)
             return request.format ?? recognised
         } catch {
-            throw ServiceError(error)
+            let cause = ServiceError(error)
+            // The user says that it has a structure to check.
+            throw request.format == nil ? cause : ServiceError(.io, cause.message, advice: cause.advice)
         }
     }
 
