@@ -40,7 +40,7 @@ final class OperationRun: Sendable {
             do throws(ServiceError) {
                 return .success(try await body(workers))
             } catch {
-                return .failure(error.code == .cancelled ? .cancelled : error)
+                return .failure(error.isExplained(byCancelling: Task.isCancelled) ? .cancelled : error)
             }
         }
         let isCancelled = state.withLock { state in
@@ -82,5 +82,17 @@ final class OperationRun: Sendable {
             .io, "no thread could be started: \(error)",
             advice: "a limit on processes or on memory is reached: see ulimit -u and -v, or the limits of the container"
         )
+    }
+}
+
+extension ServiceError {
+    /// Whether the run failed since it was cancelled. What a cancelled task asks of a file is refused, so what it then says
+    /// of the file (that it is no manifest, say) may be wrong. Failures of the system are told all the same.
+    fileprivate func isExplained(byCancelling isCancelled: Bool) -> Bool {
+        switch code {
+        case .cancelled: true
+        case .usage, .notFound, .exists, .inconsistent, .corrupt, .unsupported: isCancelled
+        case .locked, .permission, .noSpace, .bitmapNotUpdated, .io: false
+        }
     }
 }
