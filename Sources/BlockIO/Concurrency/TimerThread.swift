@@ -74,7 +74,7 @@ public final class TimerThread: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         while true {
             let now = ContinuousClock.now
-            let due = timers.filter { $0.deadline <= now }
+            let due = timers.filter { $0.deadline <= now }.sorted { $0.deadline < $1.deadline }
             guard due.isEmpty else {
                 timers.removeAll { $0.deadline <= now }
                 pthread_mutex_unlock(mutex)

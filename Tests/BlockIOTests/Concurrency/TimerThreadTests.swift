@@ -11,19 +11,19 @@ struct TimerThreadTests {
         let (calls, sink) = AsyncStream.makeStream(of: Int.self)
         let start = ContinuousClock.now
         let cancelLast = timers.schedule(at: start + .seconds(3600)) { sink.yield(9) }
-        _ = timers.schedule(at: start + .milliseconds(30)) {
+        _ = timers.schedule(at: start + .milliseconds(500)) {
             sink.yield(3)
             sink.finish()
         }
-        _ = timers.schedule(at: start + .milliseconds(10)) { sink.yield(2) }
+        _ = timers.schedule(at: start + .milliseconds(300)) { sink.yield(2) }
         // Its time has come already.
         _ = timers.schedule(at: start - .seconds(1)) { sink.yield(1) }
-        let cancelled = timers.schedule(at: start + .milliseconds(20)) { sink.yield(8) }
+        let cancelled = timers.schedule(at: start + .milliseconds(400)) { sink.yield(8) }
         cancelled()
         var seen: [Int] = []
         for await call in calls { seen.append(call) }
         #expect(seen == [1, 2, 3])
-        #expect(ContinuousClock.now >= start + .milliseconds(30))
+        #expect(ContinuousClock.now >= start + .milliseconds(500))
         cancelLast()
     }
 }
