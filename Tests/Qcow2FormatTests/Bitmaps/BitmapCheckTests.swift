@@ -82,4 +82,21 @@ import Testing
         await #expect(throws: BlockError.self) { _ = try await Qcow2File(device).openBitmaps(forWriting: true) }
         #expect(device.snapshot == before)
     }
+
+    /// What is written to one of two tables in the same place would change the other.
+    @Test func tablesInOnePlaceAreRefused() async throws {
+        let device = MemoryDevice(length: 0)
+        var options = Qcow2Options(size: 1 << 20)
+        options.clusterBits = 12
+        try await Qcow2Image.create(options, in: device).close()
+        // Nothing is allocated, so the L1 table passes for an empty refcount table.
+        device.fill(try await device.contents(at: 40, count: 8), at: 48)
+        let before = device.snapshot
+
+        let error = await #expect(throws: BlockError.self) {
+            _ = try await Qcow2File(device).openBitmaps(forWriting: true)
+        }
+        #expect(error.map { "\($0)".contains("refcount table") } == true)
+        #expect(device.snapshot == before)
+    }
 }
