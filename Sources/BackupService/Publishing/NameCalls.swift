@@ -45,8 +45,8 @@ struct NameCalls: Sendable {
         guard [.invalidArgument, .noFunction, .notSupported, .badFileDescriptor].contains(error) else {
             return Failure(call: "fsync", errno: error)
         }
-        _ = clinux_sync_filesystem(descriptor)
-        return nil
+        if clinux_sync_filesystem(descriptor) == 0 { return nil }
+        return Failure(call: "syncfs", errno: Errno(rawValue: Glibc.errno))
     }
 
     /// Closes what was written.

@@ -44,11 +44,20 @@ struct UnnamedFile: Sendable {
     /// - Throws: `ServiceError`; it has not got the name then.
     func takeName() throws(ServiceError) {
         if try hasName() { return }
-        guard let error = try rename() else { return }
+        do throws(ServiceError) {
+            try rename()
+        } catch {
+            // What looks at the folder may have put it in place meanwhile.
+            guard (try? hasName()) == true else { throw error }
+        }
+    }
+
+    private func rename() throws(ServiceError) {
+        guard let error = try renameOnce() else { return }
         // Windows hosts, and some file systems, replace nothing that is open. The lock ends with that.
         guard let replaced = place.replaced else { throw place.failure("rename", error) }
         try? replaced.close()
-        if let error = try rename() { throw place.failure("rename", error) }
+        if let error = try renameOnce() { throw place.failure("rename", error) }
     }
 
     /// Whether it has its name already: a manifest is put in place by whatever finds it first.
@@ -61,7 +70,7 @@ struct UnnamedFile: Sendable {
             advice: "find out what takes files away there")
     }
 
-    private func rename() throws(ServiceError) -> Errno? {
+    private func renameOnce() throws(ServiceError) -> Errno? {
         try place.checkReplaced()
         let isPresent = try place.status(of: place.path) != nil
         return place.replaces && isPresent

@@ -116,6 +116,8 @@ public final class VerifyOperation: Sendable {
         } catch {
             // What can't be opened at all is not known to be a backup; what has a manifest was one.
             guard await wasBackup(backup, own, failed: error) else { throw error }
+            // Nothing that a cancelled task says of a file can be relied on.
+            if operation.isCancelled { throw .cancelled }
             report.problems.append(error.advice.map { "\(error.message) (\($0))" } ?? error.message)
             return report
         }
