@@ -147,7 +147,8 @@ struct L2Scanner {
         case .none: return 0
         case .cluster(let host): offset = host.bytes
         case .compressed(let descriptor):
-            if !mapping.defects.isDisjoint(with: [.compressedInDataFile, .compressedWithBitmap]) { return 0 }
+            // What readers follow counts, whatever else is wrong: else a repair would give it back.
+            if mapping.defects.contains(.compressedInDataFile) { return 0 }
             if isFirstPass {
                 allocated &+= use.activeCount
                 compressed &+= use.activeCount
