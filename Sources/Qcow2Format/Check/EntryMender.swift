@@ -40,11 +40,12 @@ struct EntryMender {
         let mapping = rules.mapping(of: entry, bitmap, at: guest)
         switch mapping.place {
         case .compressed(let descriptor):
-            let (offset, length) = (descriptor.offset.bytes, descriptor.length)
-            guard !layout.hasExternalDataFile, !isPastEnd(offset, length), !isTaken(offset, length) else {
-                return zero(SubclusterBitmap(rawValue: SubclusterBitmap.allAllocated.rawValue))
-            }
-            return (L2Entry(rawValue: entry.rawValue & ~L2Entry.copiedFlag), SubclusterBitmap())
+            let isCut = isPastEnd(descriptor.offset.bytes, descriptor.length)
+            guard !layout.hasExternalDataFile,
+                let stored = isCut ? descriptor.clipped(toFileLength: fileLength) : descriptor,
+                !isTaken(stored.offset.bytes, stored.length)
+            else { return zero(SubclusterBitmap(rawValue: SubclusterBitmap.allAllocated.rawValue)) }
+            return (L2Entry(stored, clusterBits: layout.geometry.clusterBits), SubclusterBitmap())
         case .none:
             if layout.geometry.hasSubclusters { return zero(bitmap) }
             return (mapping.isZero && layout.version >= 3 ? .zero : .unallocated, SubclusterBitmap())

@@ -155,9 +155,16 @@ struct L2Scanner {
                 // They are packed at any byte: nothing follows anything.
                 fragmented &+= use.activeCount
             }
-            let start = descriptor.offset.bytes
-            count(start, descriptor.length, of: use, entry: index, .compressedCluster, in: &window, isFirstPass)
-            return segments(of: start >> bits..<min((start + descriptor.length - 1) >> bits + 1, 1 << 56))
+            var stored = descriptor
+            if isPastEnd(descriptor.offset.bytes, descriptor.length) {
+                if isFirstPass { notePastEnd(.compressedCluster, descriptor.offset.bytes, use, index) }
+                // What is in the file is read all the same.
+                guard let rest = descriptor.clipped(toFileLength: fileLength) else { return 0 }
+                stored = rest
+            }
+            let start = stored.offset.bytes
+            count(start, stored.length, of: use, entry: index, .compressedCluster, in: &window, isFirstPass)
+            return segments(of: start >> bits..<min((start + stored.length - 1) >> bits + 1, 1 << 56))
         }
         let clusterLength = layout.geometry.clusterLength
         if isFirstPass {
@@ -198,15 +205,9 @@ struct L2Scanner {
         _ offset: UInt64, _ length: UInt64, of use: TableUse, entry index: Int, _ structure: Qcow2Error.Structure,
         in window: inout ReferenceWindow, _ isFirstPass: Bool
     ) {
-        let clusterLength = layout.geometry.clusterLength
         let bits = UInt64(layout.geometry.clusterBits)
-        if ImageLayout.isPastEnd(offset: offset, length: length, fileLength: fileLength, clusterLength: clusterLength) {
-            if isFirstPass {
-                lowestPastEnd = min(lowestPastEnd, offset)
-                log.note(
-                    .clusterPastEnd, structure.rawValue, at: offset, guest: guest(use, index), count: use.count,
-                    "it reaches past the end of the file (\(fileLength) bytes)")
-            }
+        if isPastEnd(offset, length) {
+            if isFirstPass { notePastEnd(structure, offset, use, index) }
             return
         }
         let clusters = offset >> bits..<(offset + length - 1) >> bits + 1
@@ -225,6 +226,20 @@ struct L2Scanner {
             }
             window.add(use.count, at: position)
         }
+    }
+
+    private func isPastEnd(_ offset: UInt64, _ length: UInt64) -> Bool {
+        ImageLayout.isPastEnd(
+            offset: offset, length: length, fileLength: fileLength, clusterLength: layout.geometry.clusterLength)
+    }
+
+    private mutating func notePastEnd(
+        _ structure: Qcow2Error.Structure, _ offset: UInt64, _ use: TableUse, _ index: Int
+    ) {
+        lowestPastEnd = min(lowestPastEnd, offset)
+        log.note(
+            .clusterPastEnd, structure.rawValue, at: offset, guest: guest(use, index), count: use.count,
+            "it reaches past the end of the file (\(fileLength) bytes)")
     }
 
     private mutating func noteCopied(_ raw: UInt64, isOne: Bool, _ use: TableUse, _ index: Int) {

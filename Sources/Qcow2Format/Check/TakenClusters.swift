@@ -52,24 +52,27 @@ struct TakenClusters {
             || use.count > use.activeCount && inSnapshots.firstOverlap(offset: offset, length: length) != nil
     }
 
-    /// Whether all entries of a table keep the format and lead into the file: data that is taken for a table hardly does.
+    /// Whether a table leads somewhere, and all its entries keep the format and lead into the file: data that is taken for
+    /// a table hardly does. Zeroes may as well be data.
     private static func isSound(_ use: TableUse, of run: CheckRun) async throws(BlockError) -> Bool {
         let rules = L2EntryRules(run.layout)
         let words = run.geometry.l2EntryWords
         let table = try await run.reader.words(at: use.offset, count: Int(run.clusterLength / 8))
         let first = run.guestOffset(ofTable: use)
+        var isEmpty = true
         for index in stride(from: 0, to: table.count, by: words) {
             let mapping = rules.mapping(
                 of: L2Entry(rawValue: table[index]),
                 SubclusterBitmap(rawValue: words == 2 ? table[index + 1] : 0),
                 at: first &+ UInt64(index / words) << run.clusterBits)
-            if !mapping.defects.isEmpty { return false }
+            if mapping.isBroken { return false }
+            if mapping.place != .none { isEmpty = false }
             switch mapping.place {
             case .none: break
             case .cluster(let host): if !run.layout.hasExternalDataFile, run.isPastEnd(host.bytes) { return false }
             case .compressed(let descriptor): if run.isPastEnd(descriptor.offset.bytes) { return false }
             }
         }
-        return true
+        return !isEmpty
     }
 }

@@ -27,6 +27,16 @@ struct CompressedClusterDescriptor: Sendable, Equatable {
         length = end - offset.bytes
     }
 
+    /// What of it a file of that length can hold; `nil` where it begins behind the end.
+    ///
+    /// Writers may record more sectors than they stored, and readers need none of the others.
+    func clipped(toFileLength fileLength: UInt64) -> Self? {
+        guard offset.bytes < fileLength else { return nil }
+        // File lengths are below 2^63.
+        let stored = fileLength - offset.bytes
+        return stored < length ? Self(offset: offset, storedLength: stored) : self
+    }
+
     /// Bits 0 to 61 of the L2 entry.
     func encoded(clusterBits: Int) -> UInt64 {
         let sectors = (offset.bytes + length - offset.bytes / Self.sectorLength * Self.sectorLength) / Self.sectorLength
