@@ -64,9 +64,16 @@ struct NodeReader {
         if entry.hasSuffix(VerifyState.suffix + FilePlace.partialSuffix) { return .other }
         if FileStamp(path: entry.path) == nil { return .other }
         if await isUsed(entry) { return .other }
-        let isRunning = (try? entry.open())?.isWrittenByOther ?? false
+        let file = try? entry.open()
+        let isRunning = file?.isWrittenByOther ?? false
+        // Only the mark shows that there is nothing to lose.
+        let isMarked = file.map { $0.isMarkedUnfinished || $0.isBlank(upTo: Inspection.sectorLength) } ?? false
         let message =
-            isRunning ? "is being written" : "is unfinished: what an interrupted run has left; it can be deleted"
+            isRunning
+            ? "is being written"
+            : isMarked
+                ? "is unfinished: what an interrupted run has left; it can be deleted"
+                : "has the name of an unfinished backup, and may be whole: verify it, then rename or delete it"
         return .stray(
             FolderStray(
                 name: entry.name, kind: isRunning ? .running : .unfinished, length: entry.length, message: message))

@@ -18,25 +18,27 @@ struct PendingManifest {
     ///
     /// - Returns: where the image's manifest is: at its place, or where it waits if it can't be renamed.
     func settle() async -> String {
-        guard await isPending() else { return path }
+        guard let pending = await pending() else { return path }
+        // While it was read, its run or another may have put something else there.
+        guard (try? FileStatus(path: partialPath, followsLink: false))?.identity == pending else { return path }
         // What has the place is another backup's, whose file is gone.
         guard NameCalls.current.rename(partialPath, path) == nil else { return partialPath }
         _ = NameCalls.current.syncFolder(FilePlace(path: path).folder)
         return path
     }
 
-    /// Whether there is a whole manifest that nobody writes to, and that is this backup's while the one in place is not.
-    private func isPending() async -> Bool {
+    /// The file of a whole manifest that nobody writes to, and that is this backup's while the one in place is not.
+    private func pending() async -> FileIdentity? {
         guard let status = try? FileStatus(path: partialPath, followsLink: false), status.kind == .regular,
             // Else others could slip in theirs, where many write to a folder.
             let owner = try? FileStatus(path: image), status.owner == owner.owner,
             let device = try? FileDevice(path: partialPath, access: .readOnly, lock: nil), !device.isWrittenByOther
-        else { return false }
+        else { return nil }
         let file = ManifestFile(path: partialPath)
         guard let header = try? await file.header(), await isOfImage(header),
-            (try? await ManifestFile(path: path).header())?.id != header.id
-        else { return false }
-        return (try? await file.sealedHeader()) != nil
+            (try? await ManifestFile(path: path).header())?.id != header.id, (try? await file.sealedHeader()) != nil
+        else { return nil }
+        return device.identity
     }
 
     private func isOfImage(_ header: ManifestHeader) async -> Bool {

@@ -138,8 +138,7 @@ struct FilePlace: Sendable {
     /// Takes the name away from whatever has it, durably as far as that can be had.
     func clear() throws(ServiceError) {
         if var error = NameCalls.current.unlink(path) {
-            if let replaced {
-                // Not every host removes what is open.
+            if let replaced, Self.mayComeOfOpenFiles(error) {
                 try? replaced.close()
                 guard let again = NameCalls.current.unlink(path) else { return sync() }
                 error = again
@@ -147,6 +146,11 @@ struct FilePlace: Sendable {
             guard error == .noSuchFileOrDirectory else { throw failure("unlink", error) }
         }
         sync()
+    }
+
+    /// Whether a host that neither replaces nor removes what is open, as Windows and some file systems, may give an error.
+    static func mayComeOfOpenFiles(_ error: Errno) -> Bool {
+        [.resourceBusy, .textFileBusy, .permissionDenied, .notPermitted].contains(error)
     }
 
     private func sync() {

@@ -54,8 +54,10 @@ struct UnnamedFile: Sendable {
 
     private func rename() throws(ServiceError) {
         guard let error = try renameOnce() else { return }
-        // Windows hosts, and some file systems, replace nothing that is open. The lock ends with that.
-        guard let replaced = place.replaced else { throw place.failure("rename", error) }
+        // The lock of the old file ends with that.
+        guard let replaced = place.replaced, FilePlace.mayComeOfOpenFiles(error) else {
+            throw place.failure("rename", error)
+        }
         try? replaced.close()
         if let error = try renameOnce() { throw place.failure("rename", error) }
     }

@@ -37,10 +37,13 @@ final class OperationRun: Sendable {
         defer { workers.stop() }
         if let error = workers.startFailure { throw Self.noThread(error) }
         let task = Task(executorPreference: workers) { () async -> Result<Value, ServiceError> in
-            do throws(ServiceError) {
-                return .success(try await body(workers))
-            } catch {
-                return .failure(error.isExplained(byCancelling: Task.isCancelled) ? .cancelled : error)
+            let record = Cancellation.Record()
+            return await Cancellation.recording(in: record) {
+                do throws(ServiceError) {
+                    return .success(try await body(workers))
+                } catch {
+                    return .failure(error.isExplained(byRefusals: record.hasRefused) ? .cancelled : error)
+                }
             }
         }
         let isCancelled = state.withLock { state in
@@ -86,12 +89,12 @@ final class OperationRun: Sendable {
 }
 
 extension ServiceError {
-    /// Whether the run failed since it was cancelled. What a cancelled task asks of a file is refused, so what it then says
-    /// of the file (that it is no manifest, say) may be wrong. Failures of the system are told all the same.
-    fileprivate func isExplained(byCancelling isCancelled: Bool) -> Bool {
+    /// Whether the run failed since it was cancelled. Where a look at a file was refused, what is said of the file (that it
+    /// is no manifest, say) may be wrong. Failures of the system are reported as they are.
+    fileprivate func isExplained(byRefusals hasRefused: Bool) -> Bool {
         switch code {
         case .cancelled: true
-        case .usage, .notFound, .exists, .inconsistent, .corrupt, .unsupported: isCancelled
+        case .usage, .notFound, .exists, .inconsistent, .corrupt, .unsupported: hasRefused
         case .locked, .permission, .noSpace, .bitmapNotUpdated, .io: false
         }
     }

@@ -54,7 +54,11 @@ struct BackupTarget: Sendable {
         do throws(ServiceError) {
             if isInPlace { try close() } else { for file in newFiles { try file.close() } }
         } catch {
-            if isInPlace { await spoil() }
+            if isInPlace, !(await spoil()) {
+                throw ServiceError(
+                    error.code, "\(error.message); and it could not be marked as unfinished",
+                    advice: "make the backup again: what is there may look whole, and not be")
+            }
             throw error
         }
     }
@@ -65,12 +69,23 @@ struct BackupTarget: Sendable {
         }
     }
 
-    /// Marks as unfinished what looks whole, and may not be.
-    private func spoil() async {
-        for file in files {
-            guard let file = try? FileDevice(path: file.name, access: .readWrite, lock: nil) else { continue }
-            try? await Cancellation.ignoring { () async throws(BlockError) in try await HeadLastDevice(file).wipe() }
-            try? file.close()
+    /// Marks as unfinished what looks whole, and may not be. It was closed, so its name may lead to another file by now,
+    /// and somebody else may use it.
+    ///
+    /// - Returns: whether all of it is marked.
+    private func spoil() async -> Bool {
+        await Cancellation.ignoring { () async -> Bool in
+            var isMarked = true
+            for closed in files {
+                guard let file = try? FileDevice(path: closed.name, access: .readWrite, lock: .writable),
+                    file.identity == closed.identity, (try? await HeadLastDevice(file).wipe()) != nil,
+                    (try? file.close()) != nil
+                else {
+                    isMarked = false
+                    continue
+                }
+            }
+            return isMarked
         }
     }
 

@@ -29,6 +29,7 @@ struct VerifiedChain {
                     manifest = try await Self.manifest(in: file, of: index, in: disk)
                     verified.manifest = .used(path: file.path, content: manifest?.header.content ?? "")
                 } catch {
+                    if error.code == .cancelled { throw error }
                     verified.manifest = .unusable(error.message)
                     // A raw file has nothing but its length to show that it was cut off.
                     if layer.format == .raw, error.code == .inconsistent, await Self.isOfRaw(file) {

@@ -6,11 +6,30 @@
 /// the same, such as tidying up, is done inside `ignoring`.
 public enum Cancellation {
     @TaskLocal private static var isIgnored = false
+    @TaskLocal private static var record: Record?
+
+    /// Whether something was refused. An error that comes then may well be a consequence; before that it is none.
+    public final class Record: Sendable {
+        private let refused = Locked(false)
+
+        public init() {}
+
+        public var hasRefused: Bool { refused.withLock { $0 } }
+
+        fileprivate func note() { refused.withLock { $0 = true } }
+    }
 
     /// - Throws: `BlockError.cancelled` where the current task, or the one that it is a part of, was cancelled.
     public static func check() throws(BlockError) {
         // Nearly always there is nothing more to look at.
-        if Task.isCancelled, !isIgnored { throw .cancelled }
+        guard Task.isCancelled, !isIgnored else { return }
+        record?.note()
+        throw .cancelled
+    }
+
+    /// Runs work and keeps in `record` whether something of it is refused.
+    public static func recording<Value>(in record: Record, _ body: () async -> Value) async -> Value {
+        await $record.withValue(record, operation: body)
     }
 
     /// Runs what must not be broken off, whether the task was cancelled or is while it runs.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
 import BlockIO
 import Foundation
 import Glibc
@@ -221,5 +222,48 @@ import Testing
         #expect(error.code == .io)
         #expect(error.advice?.hasPrefix("-n writes into") == true, "\(error.advice ?? "")")
         #expect(try await PublishingScenario.all[3].verdict(in: bench) == .proven)
+    }
+
+    /// The old file stays locked where the error has nothing to do with that.
+    @Test(arguments: [(Errno.ioError, 1), (.noSpace, 1), (.permissionDenied, 2)])
+    func lockUntilTheEnd(error: Errno, tries: Int) async throws {
+        let bench = try await PublishingScenario.all[3].prepare()
+        let count = Locked(0)
+        var calls = NameCalls()
+        calls.rename = { one, other in
+            guard other.hasSuffix("/b") else { return NameCalls().rename(one, other) }
+            count.withLock { $0 += 1 }
+            return error
+        }
+        _ = try await refusal {
+            try await NameCalls.$current.withValue(calls) { _ = try await PublishingScenario.all[3].run(in: bench) }
+        }
+        #expect(count.withLock { $0 } == tries)
+        #expect(try await PublishingScenario.all[3].verdict(in: bench) == .proven)
+    }
+
+    /// A listing may put a manifest in place between the last look and the rename.
+    @Test func manifestInPlaceAlready() async throws {
+        let scenario = PublishingScenario.all[0]
+        let bench = try await scenario.prepare()
+        var calls = NameCalls()
+        calls.renameToNew = { one, other in
+            if other.hasSuffix(Manifest.suffix) { _ = NameCalls().renameToNew(one, other) }
+            return NameCalls().renameToNew(one, other)
+        }
+        try await NameCalls.$current.withValue(calls) { _ = try await scenario.run(in: bench) }
+        #expect(try await scenario.verdict(in: bench) == .proven)
+    }
+
+    /// What can't be made durable at all is no backup.
+    @Test func nothingIsSynced() async throws {
+        let scenario = PublishingScenario.all[0]
+        let bench = try await scenario.prepare()
+        var calls = NameCalls()
+        calls.syncFolder = { _ in NameCalls.Failure(call: "syncfs", errno: .ioError) }
+        let error = try await refusal {
+            try await NameCalls.$current.withValue(calls) { _ = try await scenario.run(in: bench) }
+        }
+        #expect(error.code == .io)
     }
 }
