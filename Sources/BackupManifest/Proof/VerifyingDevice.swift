@@ -13,9 +13,10 @@ public final class VerifyingDevice: BlockDevice {
     private let disk: any BlockDevice
     /// Top first; `nil` for a layer without digests.
     private let layers: [LayerProof?]
-    /// Ranges that were proven, as far as they can be.
+    /// Ranges that were proven, as far as they can be: what is said of their zeroes needn't be proven again.
     private let proven: Locked<DirtyBitmap>
     private let buffers = Pool<AlignedBuffer>()
+    private let kept = KeptRanges()
     private let geometry: ContentGeometry
 
     /// - Parameter layers: of the chain, top first.
@@ -53,20 +54,30 @@ public final class VerifyingDevice: BlockDevice {
         }
     }
 
+    /// Gives what was proven, and not what another read would: storage may answer differently twice.
     private func read(at offset: UInt64, inRange range: UInt64, into part: inout MutableRawSpan)
         async throws(BlockError)
     {
-        if !isProven(range) {
-            var content = buffers.take { AlignedBuffer(count: Int(ContentGeometry.rangeLength)) }
-            if try await prove(range, &content) {
-                let start = Int(offset - geometry.bytes(ofRange: range).lowerBound)
-                part.copy(content.bytes.extracting(start..<start + part.byteCount))
-                buffers.put(content)
-                return
-            }
+        guard case .some(.some) = layers.first else { return try await disk.read(at: offset, into: &part) }
+        let whole = geometry.bytes(ofRange: range)
+        var content: AlignedBuffer
+        if let kept = kept.take(range) {
+            content = kept
+        } else {
+            content = makeBuffer()
+            try await prove(range, &content)
+        }
+        let start = Int(offset - whole.lowerBound)
+        part.copy(content.bytes.extracting(start..<start + part.byteCount))
+        if offset + UInt64(part.byteCount) < whole.upperBound {
+            kept.put(range, content)
+        } else {
             buffers.put(content)
         }
-        try await disk.read(at: offset, into: &part)
+    }
+
+    private func makeBuffer() -> AlignedBuffer {
+        buffers.take { AlignedBuffer(count: Int(ContentGeometry.rangeLength)) }
     }
 
     /// Says nothing of places in files: what the kernel copies from there, nobody has proven.
@@ -80,8 +91,8 @@ public final class VerifyingDevice: BlockDevice {
         let end = (offset + extent.length - 1) / ContentGeometry.rangeLength + 1
         while let next = try await nextDataRange(from: range), next < end {
             if !isProven(next) {
-                var content = buffers.take { AlignedBuffer(count: Int(ContentGeometry.rangeLength)) }
-                _ = try await prove(next, &content)
+                var content = makeBuffer()
+                try await prove(next, &content)
                 buffers.put(content)
             }
             range = next + 1
@@ -103,38 +114,92 @@ public final class VerifyingDevice: BlockDevice {
         proven.withLock { $0.isDirty(at: range * ContentGeometry.rangeLength) }
     }
 
-    /// Proves a range as far as that is possible.
+    /// Proves a range as far as that is possible, and fills the buffer with what it holds.
     ///
-    /// - Returns: whether the buffer has its content now.
     /// - Throws: `ContentError` in a `BlockError`.
-    private func prove(_ range: UInt64, _ buffer: inout AlignedBuffer) async throws(BlockError) -> Bool {
+    private func prove(_ range: UInt64, _ content: inout AlignedBuffer) async throws(BlockError) {
         let whole = geometry.bytes(ofRange: range)
-        var shown = geometry.allUnits(ofRange: range)
+        var missing = geometry.allUnits(ofRange: range)
         // Where a layer ends, what lies below it is not shown any more: it reads as zeroes.
         var end = whole.upperBound
-        var isFirstHolder = true
-        for proof in layers {
-            guard let proof else { break }
+        for (index, proof) in layers.enumerated() {
+            guard let proof else {
+                // Of what shows through it nothing is known.
+                for unit in 0..<UInt64(ContentGeometry.unitsInRange) where missing & (1 << UInt16(unit)) != 0 {
+                    let start = whole.lowerBound + unit * ContentGeometry.unitLength
+                    let unitEnd = min(start + ContentGeometry.unitLength, whole.upperBound)
+                    try await read(start..<unitEnd, of: whole, into: &content)
+                }
+                break
+            }
             let layer = proof.digests.geometry
             guard range < layer.rangeCount else { break }
             end = min(end, layer.bytes(ofRange: range).upperBound)
-            shown &= layer.allUnits(ofRange: range)
-            switch await proof.fault(inRange: range, &buffer, isFilled: true) {
-            case .differs, .unexpected:
-                throw .layer(ContentError(device: proof.device.name, range: layer.bytes(ofRange: range)))
-            case .unreadable(let error): throw error
-            case nil: break
+            missing &= layer.allUnits(ofRange: range)
+            let held: UInt16
+            if index == 0 {
+                held = try await prove(range, by: proof, &content)
+                Self.forEachRun(of: ~held) { run in
+                    var hidden = content.mutableSlice(run)
+                    hidden.clear()
+                }
+            } else {
+                var below = makeBuffer()
+                held = try await prove(range, by: proof, &below)
+                let count = Int(end - whole.lowerBound)
+                Self.forEachRun(of: held & missing) { run in
+                    let shown = run.clamped(to: 0..<count)
+                    var target = content.mutableSlice(shown)
+                    target.copy(below.bytes.extracting(shown))
+                }
+                buffers.put(below)
             }
-            let held = try await proof.digests.heldUnits(ofRange: range)
-            if held & shown == shown {
-                proven.withLock { $0.set(whole) }
-                return isFirstHolder && end == whole.upperBound
-            }
-            if held != 0 { isFirstHolder = false }
+            missing &= ~held
+            if missing == 0 { break }
         }
-        // What no layer holds lies past the end of one, and is zero; or behind a layer without digests, and looking again
-        // would prove no more of it.
+        // Nor of what lies behind the disk that was written, on a longer device.
+        let topEnd = layers.first.flatMap { $0 }?.digests.geometry.virtualSize ?? 0
+        if topEnd < whole.upperBound {
+            try await read(max(topEnd, whole.lowerBound)..<whole.upperBound, of: whole, into: &content)
+        }
+        // What no layer holds lies past the end of one, and is zero.
         proven.withLock { $0.set(whole) }
-        return false
+    }
+
+    /// Proves what one layer holds of a range, and reads it into its place in the buffer.
+    ///
+    /// - Returns: the units that it holds.
+    private func prove(
+        _ range: UInt64, by proof: LayerProof, _ buffer: inout AlignedBuffer
+    ) async throws(BlockError) -> UInt16 {
+        switch await proof.fault(inRange: range, &buffer, isFilled: true) {
+        case .differs, .unexpected:
+            throw .layer(
+                ContentError(device: proof.device.name, range: proof.digests.geometry.bytes(ofRange: range)))
+        case .unreadable(let error): throw error
+        case nil: return try await proof.digests.heldUnits(ofRange: range)
+        }
+    }
+
+    /// Reads a part of a range as the disk shows it.
+    private func read(
+        _ bytes: Range<UInt64>, of whole: Range<UInt64>, into content: inout AlignedBuffer
+    ) async throws(BlockError) {
+        // Inside the range, so they fit.
+        let place = Int(bytes.lowerBound - whole.lowerBound)..<Int(bytes.upperBound - whole.lowerBound)
+        var part = content.mutableSlice(place)
+        try await disk.read(at: bytes.lowerBound, into: &part)
+    }
+
+    /// Calls `body` with each run of units, as bytes of a range.
+    private static func forEachRun(of units: UInt16, _ body: (Range<Int>) -> Void) {
+        let length = Int(ContentGeometry.unitLength)
+        var first = 0
+        while first < ContentGeometry.unitsInRange {
+            var end = first
+            while end < ContentGeometry.unitsInRange, units & (1 << UInt16(end)) != 0 { end += 1 }
+            if end > first { body(first * length..<end * length) }
+            first = end + 1
+        }
     }
 }

@@ -175,6 +175,27 @@ import Testing
         #expect(try await device.bytes(at: 1 << 20, count: 0) == [])
     }
 
+    /// A range is read in pieces, and the storage answers differently in between: what comes is still what was proven.
+    @Test(arguments: [[1 << 20], [1 << 20, 1 << 20, 1 << 20], [1 << 20, 70_144, 1 << 20]])
+    func pieces(lengths: [Int]) async throws {
+        var random = SeededRandom(seed: 6)
+        let chain = try await ProofChain(lengths: lengths, share: 5, &random)
+        let device = chain.verifying
+        let expected = chain.content
+        let first = try await device.bytes(at: 0, count: 4096)
+        #expect(first == Array(expected.prefix(4096)))
+        for layer in chain.layers {
+            for offset in stride(from: UInt64(0), to: layer.device.length, by: 512) {
+                layer.device.flip(bit: 3, at: offset)
+            }
+        }
+        let rest = try await device.bytes(at: 4096, count: expected.count - 4096)
+        let isSame = haveSameBytes(rest, Array(expected.dropFirst(4096)))
+        #expect(isSame)
+        // Nothing of it is kept any longer.
+        await #expect(throws: BlockError.self) { _ = try await device.bytes(at: 0, count: 4096) }
+    }
+
     /// Many threads at once, each range proven once or more.
     @Test func threads() async throws {
         var random = SeededRandom(seed: 5)
