@@ -64,7 +64,8 @@ import Testing
         for range in 0..<64 { model.bytes[range << 20] = 1 }
         let content = try await model.recorded(.xxh3, isWhole: true)
         var header = try await Self.make().header
-        header.bodyLength = try await content.summary().bodyLength
+        let summary = try await content.summary()
+        (header.content, header.bodyLength) = (summary.root.description, summary.bodyLength)
         #expect(try await Document(header: header, content: content).encoded().count < 64 * 16 + 1024)
     }
 

@@ -36,6 +36,33 @@ import Testing
         _ = try await Manifest(decoding: bytes)
     }
 
+    /// Digests that come back from the file otherwise than they were put there make no manifest.
+    @Test func changedMeanwhile() async throws {
+        let length = UInt64(300) << 20
+        let file = MemoryDevice(length: 0)
+        let recorder = ContentRecorder(
+            virtualSize: length, algorithm: .xxh3, scratch: file, limits: .init(digests: 64, pending: 4))
+        let target = MemoryDevice(length: length)
+        let device = RecordingDevice(target, recorder)
+        for range in 0..<300 as Range<UInt64> {
+            try await device.write(at: range << 20, from: [UInt8](repeating: 7, count: 65_536).span.bytes)
+        }
+        let content = try await recorder.finish(isWhole: false, reading: target)
+        let summary = try await content.summary()
+        var header = try await ManifestTests.make().header
+        (header.virtualSize, header.digest) = (length, DigestAlgorithm.xxh3.rawValue)
+        (header.content, header.bodyLength) = (summary.root.description, summary.bodyLength)
+        let document = Document(header: header, content: content)
+        #expect(recorder.scratchLength > 0)
+        file.flip(bit: 2, at: recorder.scratchLength / 2)
+        do {
+            _ = try await document.encoded(in: file, scratchLength: recorder.scratchLength)
+            Issue.record("a manifest was written")
+        } catch BlockError.layer(let error) {
+            #expect(error is ReadBackError)
+        }
+    }
+
     /// Each part of the body is read again when it is asked for: other bytes than those that were sealed don't count.
     @Test(arguments: [false, true]) func changedAfterwards(isWhole: Bool) async throws {
         let document = try await ManifestTests.make(isWhole: isWhole)
