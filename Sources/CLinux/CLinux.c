@@ -28,6 +28,14 @@ int64_t clinux_copy_file_range(int source, int64_t source_offset, int target, in
     return copy_file_range(source, &from, target, &to, length, 0);
 }
 
+int clinux_share_range(int source, int64_t source_offset, int target, int64_t target_offset, size_t length) {
+    struct file_clone_range range = {
+        .src_fd = source, .src_offset = (uint64_t)source_offset, .src_length = length,
+        .dest_offset = (uint64_t)target_offset,
+    };
+    return ioctl(target, FICLONERANGE, &range);
+}
+
 int clinux_cached_pages(int descriptor, uint64_t offset, uint64_t length, uint64_t *pages) {
 #ifndef SYS_cachestat
 #define SYS_cachestat 451

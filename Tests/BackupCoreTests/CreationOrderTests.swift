@@ -2,6 +2,7 @@
 
 import BlockIO
 import DirtyBitmaps
+import TestSupport
 import Testing
 
 @testable import BackupCore
@@ -162,6 +163,39 @@ import Testing
                 registry: registry)
         }
         withExtendedLifetime(others) {}
+    }
+
+    /// How a target can lie behind the source.
+    enum Behind: CaseIterable {
+        case directly, furtherDown, asGuestDevice, asGuestDeviceOfTheSource
+    }
+
+    /// The last rule: who backs up into the source's own chain would read what he has just written.
+    @Test(arguments: Behind.allCases) func refusesTargetsBehindTheSource(_ behind: Behind) async throws {
+        let length = UInt64(CreationTests.length)
+        let disk = MemoryDevice(name: "base", length: length)
+        let guest = GuestDevice(disk)
+        let base: any BlockDevice = behind == .asGuestDeviceOfTheSource ? guest : disk
+        let middle = MemoryDevice(name: "middle", length: length, backing: behind == .furtherDown ? base : nil)
+        let top = MemoryDevice(name: "top", length: length, backing: behind == .furtherDown ? middle : base)
+        let target: any BlockDevice = behind == .asGuestDevice ? guest : disk
+        let source = GuestDevice(top)
+        try await source.addBitmap("b")
+        let registry = JobRegistry()
+        var configuration = BackupJob.Configuration(sync: .bitmap)
+        (configuration.bitmap, configuration.bitmapMode) = ("b", .always)
+        let before = source.withBitmaps { $0.infos }
+        await #expect {
+            try await BackupJob(
+                id: "job0", source: source, target: target, configuration: configuration, registry: registry)
+        } throws: {
+            "\($0)" == "Permission conflict on node 'base': it is part of the source's backing chain, which others read"
+        }
+        #expect(source.withBitmaps { $0.infos } == before)
+        #expect(!registry.isInUse(source) && !registry.isInUse(target))
+        _ = try await BackupJob(
+            id: "job0", source: source, target: CreationTests.disk("elsewhere"), configuration: configuration,
+            registry: registry)
     }
 
     private static func user(

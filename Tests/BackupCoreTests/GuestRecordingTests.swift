@@ -36,7 +36,7 @@ import Testing
             case .writeZeroes: try await guest.writeZeroes(at: 65536, length: 65536)
             case .copyRange:
                 let place = StorageLocation(device: TestStorage(content), offset: 0)
-                try await guest.copyRange(from: place, to: 65536, length: 65536)
+                _ = try await guest.copyRange(from: place, to: 65536, length: 65536)
             default: try await guest.discard(at: 65536, length: 65536)
             }
             #expect(!fails)

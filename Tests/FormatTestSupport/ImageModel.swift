@@ -158,7 +158,7 @@ public final class ImageModel {
         log.append("copy \(range)")
         let bytes = content(range)
         let source = MemoryDevice(name: "source", bytes: [9] + bytes)
-        try await attempt { () throws(BlockError) in
+        _ = try await attempt { () throws(BlockError) in
             try await image.copyRange(
                 from: StorageLocation(device: source, offset: 1), to: range.lowerBound, length: UInt64(range.count))
         }

@@ -177,10 +177,13 @@ final class FaultWorkshop: Sendable {
             case .nothing: #expect(left == .absent, comment)
             case .oldImage:
                 #expect(left == (isReplaced(result) ? .complete : .untouched), comment)
-            case .emptyImage, .fullRaw: #expect(left == .untouched || left == .refused, comment)
+            case .emptyImage, .fullRaw:
+                #expect(left == .untouched || left == .refused || isUnmarked(result), comment)
             }
         }
-        try await judgeManifest(scenario, left, result, wasKilled: wasKilled, comment)
+        if !isUnmarked(result) {
+            try await judgeManifest(scenario, left, result, wasKilled: wasKilled, comment)
+        }
         if !wasKilled && !(keepsPartial && result.exitCode != 0) {
             #expect(try !directory.names().contains { $0.hasSuffix(".partial") }, comment)
         }
@@ -200,6 +203,13 @@ final class FaultWorkshop: Sendable {
         let message = result.standardError
         guard message.contains("everything is copied") else { return false }
         return message.contains("making the name durable") || message.contains(Self.manifestName)
+    }
+
+    /// Whether the run says that what it left may look whole. A close that is failed by injection doesn't close: the file
+    /// and its lock stay open, so the run can't get hold of it again to mark it.
+    private func isUnmarked(_ result: ProgramResult) -> Bool {
+        result.standardError.contains("close failed")
+            && result.standardError.contains("could not be marked as unfinished")
     }
 
     /// What is complete has its own manifest, once something has looked for it; what stays as it was keeps its own.

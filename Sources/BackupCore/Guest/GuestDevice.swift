@@ -86,9 +86,9 @@ public final class GuestDevice: BlockDevice {
 
     // MARK: Requests
 
-    func change(
-        _ offset: UInt64, _ length: UInt64, by origin: Origin, _ body: () async throws(BlockError) -> Void
-    ) async throws(BlockError) {
+    func change<Result>(
+        _ offset: UInt64, _ length: UInt64, by origin: Origin, _ body: () async throws(BlockError) -> Result
+    ) async throws(BlockError) -> Result {
         try checkRange(at: offset, length: length)
         guard length > 0 else { return try await body() }
         let range = offset..<offset + length
@@ -105,7 +105,7 @@ public final class GuestDevice: BlockDevice {
         // After the change, so that a bitmap that is cleared meanwhile does not miss it; whether it failed or not, since
         // a part may have been done.
         defer { bitmaps.withLock { $0.record(range) } }
-        try await body()
+        return try await body()
     }
 
     public func clusterSize() async throws(BlockError) -> UInt64 {
@@ -143,7 +143,9 @@ public final class GuestDevice: BlockDevice {
         }
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         try await change(offset, length, by: .guest) { () async throws(BlockError) in
             try await disk.copyRange(from: source, to: offset, length: length)
         }

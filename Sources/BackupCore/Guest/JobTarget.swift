@@ -51,7 +51,9 @@ final class JobTarget: BlockDevice {
         }
     }
 
-    func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         try await device.change(offset, length, by: origin) { () async throws(BlockError) in
             try await device.disk.copyRange(from: source, to: offset, length: length)
         }

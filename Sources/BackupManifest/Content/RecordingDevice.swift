@@ -69,28 +69,43 @@ public final class RecordingDevice: BlockDevice {
         recorder.recordZeroes(at: offset, length: length)
     }
 
-    /// Reads what is copied, too: nothing else can tell later that it arrived. On both sides, because a source that
-    /// changed meanwhile is no proof of what did. Where they differ the copy is refused, and done through a buffer.
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
-        try await target.copyRange(from: source, to: offset, length: length)
+    /// Reads what is copied, too: nothing else can tell later what arrived.
+    ///
+    /// What is shared is read once: of a source that stays as it is, which may be in the page cache, else of the target. What
+    /// was copied is read on both sides: where they differ the copy is refused, and done through a buffer.
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
+        let way = try await target.copyRange(from: source, to: offset, length: length)
+        let readsSource = way == .copied || source.device.capabilities.isSteady
+        let readsTarget = way == .copied || !readsSource
         // At most the read length.
         let pieceLength = Int(min(length, Self.readLength))
-        var sent = AlignedBuffer(count: pieceLength)
-        var arrived = AlignedBuffer(count: pieceLength)
+        var sent = AlignedBuffer(count: readsSource ? pieceLength : 0)
+        var arrived = AlignedBuffer(count: readsTarget ? pieceLength : 0)
         var position: UInt64 = 0
         while position < length {
             let count = Int(min(Self.readLength, length - position))
-            var bytes = sent.mutablePrefix(count)
-            try await source.device.read(at: source.offset + position, into: &bytes)
-            bytes = arrived.mutablePrefix(count)
-            try await target.read(at: offset + position, into: &bytes)
-            guard sent.prefix(count).firstDifference(from: arrived.prefix(count)) == nil else {
+            if readsSource {
+                var bytes = sent.mutablePrefix(count)
+                try await source.device.read(at: source.offset + position, into: &bytes)
+            }
+            if readsTarget {
+                var bytes = arrived.mutablePrefix(count)
+                try await target.read(at: offset + position, into: &bytes)
+            }
+            if readsSource, readsTarget, sent.prefix(count).firstDifference(from: arrived.prefix(count)) != nil {
                 throw .unsupported(operation: "copying what changes meanwhile", device: source.device.name)
             }
-            recorder.record(at: offset + position, arrived.prefix(count))
+            if readsTarget {
+                recorder.record(at: offset + position, arrived.prefix(count))
+            } else {
+                recorder.record(at: offset + position, sent.prefix(count))
+            }
             position += UInt64(count)
         }
         try await recorder.spill()
+        return way
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

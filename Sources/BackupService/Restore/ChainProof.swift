@@ -18,7 +18,13 @@ struct ChainProof: Sendable {
     init(of disk: OpenedDisk, named backup: String, trustsChain: Bool, warn: (String) -> Void)
         async throws(ServiceError)
     {
-        let chain = try await VerifiedChain(disk, own: await ManifestFile(besides: backup), usesManifests: true)
+        let chain: VerifiedChain
+        do throws(ServiceError) {
+            chain = try await VerifiedChain(disk, own: await ManifestFile(besides: backup), usesManifests: true)
+        } catch {
+            guard error.code == .io, error.advice == nil else { throw error }
+            throw ServiceError(error.code, error.message, advice: "--no-verify restores what nothing proves")
+        }
         for layer in chain.layers {
             if case .unusable(let reason) = layer.manifest { warn("\(reason): \(layer.path) is restored unproven") }
             guard let problem = layer.problems.first else { continue }

@@ -29,7 +29,8 @@ struct VerifiedChain {
                     manifest = try await Self.manifest(in: file, of: index, in: disk)
                     verified.manifest = .used(path: file.path, content: manifest?.header.content ?? "")
                 } catch {
-                    if error.code == .cancelled { throw error }
+                    // Storage that fails, or a process that may open no more files, says nothing of the manifest.
+                    if error.code == .cancelled || error.code == .io { throw error }
                     verified.manifest = .unusable(error.message)
                     // A raw file has nothing but its length to show that it was cut off.
                     if layer.format == .raw, error.code == .inconsistent, await Self.isOfRaw(file) {

@@ -180,8 +180,15 @@ public final class VerifyOperation: Sendable {
         case .notFound:
             // A backing file that is elsewhere says nothing against the backup; one that was never its own does.
             guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
-                let image = try? await Qcow2File(file, forInspection: true), let header = try? await own.sealedHeader()
+                let image = try? await Qcow2File(file, forInspection: true)
             else { return true }
+            let header: ManifestHeader
+            do throws(ServiceError) {
+                header = try await own.sealedHeader()
+            } catch {
+                // Storage that fails to read the manifest says nothing against the backup either.
+                return error.code == .corrupt
+            }
             return image.references.backingFileName != header.parent?.name
         // Nothing that this program writes is unsupported.
         case .corrupt, .inconsistent, .unsupported: return true

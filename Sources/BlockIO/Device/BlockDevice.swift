@@ -60,7 +60,10 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Copies stored bytes without moving them through this process, sharing them where the file system can.
     ///
     /// - Throws: any error where that can't be done; the caller then copies through a buffer.
-    func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError)
+    @discardableResult
+    func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy
 
     /// Tells the device that the content of the range no longer matters.
     func discard(at offset: UInt64, length: UInt64) async throws(BlockError)
@@ -120,7 +123,9 @@ extension BlockDevice {
         throw .readOnly(device: name)
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         throw .unsupported(operation: "copy offload", device: name)
     }
 

@@ -24,6 +24,14 @@ public struct StorageLocation: Sendable, Equatable {
     }
 }
 
+/// How a range came to another place without moving through this process.
+public enum RangeCopy: Sendable {
+    /// Both places are the same blocks of the storage: what one of them holds the other one holds.
+    case shared
+    /// It was read and written, by the kernel or by a server.
+    case copied
+}
+
 /// What is known about a range of a disk without reading it.
 public struct BlockExtent: Sendable, Equatable {
     /// Length in bytes, never 0.

@@ -3,6 +3,8 @@
 /// What a device can do beyond reading.
 public struct DeviceCapabilities: Sendable, Equatable {
     public var isReadOnly: Bool
+    /// Whether the content stays as it is while the device is open: nobody else may write to it either.
+    public var isSteady: Bool
     /// Whether unallocated ranges show another device's content.
     public var hasBackingFile: Bool
     public var canWriteCompressed: Bool
@@ -12,10 +14,11 @@ public struct DeviceCapabilities: Sendable, Equatable {
     public var maximumTransfer: UInt64?
 
     public init(
-        isReadOnly: Bool = true, hasBackingFile: Bool = false, canWriteCompressed: Bool = false,
+        isReadOnly: Bool = true, isSteady: Bool = false, hasBackingFile: Bool = false, canWriteCompressed: Bool = false,
         canCopyRange: Bool = false, maximumTransfer: UInt64? = nil
     ) {
         self.isReadOnly = isReadOnly
+        self.isSteady = isSteady
         self.hasBackingFile = hasBackingFile
         self.canWriteCompressed = canWriteCompressed
         self.canCopyRange = canCopyRange

@@ -157,7 +157,9 @@ public final class HeadLastDevice: StorageDevice {
         }
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         let share = headShare(at: offset, length: length)
         if share > 0 {
             var buffer = AlignedBuffer(count: Int(share))
@@ -165,11 +167,11 @@ public final class HeadLastDevice: StorageDevice {
             try await source.device.read(at: source.offset, into: &bytes)
             try await write(at: offset, from: buffer.bytes)
         }
-        if share < length {
-            let rest = StorageLocation(device: source.device, offset: source.offset + share)
-            try await wipe()
-            try await storage.copyRange(from: rest, to: offset + share, length: length - share)
-        }
+        guard share < length else { return .copied }
+        let rest = StorageLocation(device: source.device, offset: source.offset + share)
+        try await wipe()
+        let way = try await storage.copyRange(from: rest, to: offset + share, length: length - share)
+        return share > 0 ? .copied : way
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

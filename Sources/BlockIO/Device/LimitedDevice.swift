@@ -38,9 +38,11 @@ public final class LimitedDevice: StorageDevice {
         try await storage.writeZeroes(at: offset, length: length)
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         try checkRange(at: offset, length: length)
-        try await storage.copyRange(from: source, to: offset, length: length)
+        return try await storage.copyRange(from: source, to: offset, length: length)
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

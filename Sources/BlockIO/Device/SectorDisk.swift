@@ -64,7 +64,9 @@ public final class SectorDisk: BlockDevice {
         try await storage.writeZeroes(at: offset, length: length)
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         try await storage.copyRange(from: source, to: offset, length: length)
     }
 

@@ -53,6 +53,11 @@ struct FileCalls: Sendable {
         count(Int(clinux_copy_file_range(source, from, target, to, length)))
     }
 
+    /// Has a range of one file share the blocks of another one's: offsets and length are of whole blocks.
+    var shareRange: @Sendable (Int32, Int64, Int32, Int64, Int) -> Count = { source, from, target, to, length in
+        count(Int(clinux_share_range(source, from, target, to, length)))
+    }
+
     var resize: @Sendable (Int32, Int64) -> Count = { descriptor, length in
         count(Int(ftruncate(descriptor, off_t(length))))
     }

@@ -28,9 +28,9 @@ extension FileDevice {
 
     /// The run of data, or of a hole, that holds a byte of the file.
     ///
-    /// What was said once counts as long as the file is only read. Of a file that is written it is asked anew.
+    /// What was said once counts as long as the file stays as it is. Else the file system is asked anew.
     private func run(at offset: UInt64) -> HoleMap.Run {
-        guard access == .readOnly else { return askForRun(at: offset) }
+        guard isSteady else { return askForRun(at: offset) }
         if let known = state.withLock({ $0.holes.run(at: offset) }) { return known }
         let run = askForRun(at: offset)
         state.withLock { $0.holes.remember(run) }

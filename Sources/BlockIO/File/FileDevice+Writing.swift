@@ -113,12 +113,21 @@ extension FileDevice {
         }
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         guard offersCopyRange, let file = source.device as? FileDevice, file.kind == .regular else {
             throw .unsupported(operation: "copy offload", device: name)
         }
         try checkWrite(at: offset, length: length)
         try file.checkRange(at: source.offset, length: length)
+        // Lengths that don't fit are for the system to refuse.
+        if case .success = calls.shareRange(
+            file.descriptor.rawValue, Int64(source.offset), descriptor.rawValue, Int64(offset), Int(length))
+        {
+            return .shared
+        }
+        // Parts of blocks, other file systems, and those that copy on their server.
         var done: UInt64 = 0
         while done < length {
             switch calls.copyRange(
@@ -131,6 +140,7 @@ extension FileDevice {
             case .failure(let error): throw failure("copy_file_range", error, at: offset + done, length: length - done)
             }
         }
+        return .copied
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

@@ -35,6 +35,8 @@ public final class FileDevice: StorageDevice {
     /// The same file, opened for direct I/O, where it is written; see `directReader`.
     let direct: DirectDescriptor?
     let access: Access
+    /// Whether the file stays as it is while it is open: nobody else may write to it either.
+    let isSteady: Bool
     let offersCopyRange: Bool
     let calls: FileCalls
     let state: Locked<State>
@@ -49,7 +51,7 @@ public final class FileDevice: StorageDevice {
         var reader: DirectDescriptor?
         /// What was in the page cache before it was read.
         var cache = CacheMap()
-        /// What the file system said of a file that is only read.
+        /// What the file system said of a file that stays as it is.
         var holes = HoleMap()
     }
 
@@ -124,6 +126,7 @@ public final class FileDevice: StorageDevice {
         name = path
         identity = FileIdentity(status)
         self.access = access
+        isSteady = access == .readOnly && mode.map { $0.notShared.contains(.write) } ?? false
         var fileSystem: UInt64 = 0
         let isKnown = clinux_filesystem_type(descriptor.rawValue, &fileSystem) == 0
         offersCopyRange = kind == .regular && copyRange.offersCopy(onFileSystem: isKnown ? fileSystem : nil)
@@ -141,7 +144,8 @@ public final class FileDevice: StorageDevice {
     public var rawDescriptor: Int32 { descriptor.rawValue }
 
     public var capabilities: DeviceCapabilities {
-        DeviceCapabilities(isReadOnly: access == .readOnly, canCopyRange: offersCopyRange && access != .readOnly)
+        DeviceCapabilities(
+            isReadOnly: access == .readOnly, isSteady: isSteady, canCopyRange: offersCopyRange && access != .readOnly)
     }
 
     public var preferredAlignment: UInt64 {

@@ -15,6 +15,8 @@ extern const int32_t clinux_SEEK_DATA;
 extern const int32_t clinux_SEEK_HOLE;
 
 int64_t clinux_copy_file_range(int source, int64_t source_offset, int target, int64_t target_offset, size_t length);
+// FICLONERANGE: the target's range shares the blocks of the source's.
+int clinux_share_range(int source, int64_t source_offset, int target, int64_t target_offset, size_t length);
 // cachestat: how many pages of a range are in the page cache. Since Linux 6.5.
 int clinux_cached_pages(int descriptor, uint64_t offset, uint64_t length, uint64_t *pages);
 // mincore on a mapping of the range: bit 0 of each byte says whether that page is in the page cache.

@@ -4,14 +4,17 @@ import BinaryCoding
 public import BlockIO
 
 extension Qcow2Image {
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         try checkWrite(at: offset, length: length)
         let clusterLength = geometry.clusterLength
         // A last cluster may be cut short by the disk's end.
         guard offset.isAligned(to: clusterLength),
             length.isAligned(to: clusterLength) || offset + length == self.length
         else { throw .unsupported(operation: "copy offload of parts of clusters", device: name) }
-        try await writes.withLock(clusters(at: offset, length: length)) { () async throws(BlockError) in
+        return try await writes.withLock(clusters(at: offset, length: length)) { () async throws(BlockError) in
+            var way = RangeCopy.shared
             var done: UInt64 = 0
             while done < length {
                 let start = offset + done
@@ -20,7 +23,9 @@ extension Qcow2Image {
                 }
                 let from = StorageLocation(device: source.device, offset: source.offset + done)
                 do throws(BlockError) {
-                    try await storage.copyRange(from: from, to: place.host.bytes, length: place.length)
+                    if try await storage.copyRange(from: from, to: place.host.bytes, length: place.length) == .copied {
+                        way = .copied
+                    }
                     // Behind the disk's end, where a disk that is enlarged later must show zeroes.
                     try await fill(start + place.length..<place.filled.upperBound, placed: place.host, of: start)
                 } catch {
@@ -34,6 +39,7 @@ extension Qcow2Image {
                 }
                 done += place.length
             }
+            return way
         }
     }
 }

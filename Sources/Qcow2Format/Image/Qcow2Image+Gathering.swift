@@ -121,10 +121,10 @@ extension Qcow2Image {
     private func writeTogether(
         _ pieces: ArraySlice<TransferPiece>, from buffer: RawSpan
     ) async throws(BlockError) -> Bool {
-        // In ascending order, as all take them who take several: nobody waits for one who waits for them.
-        var tickets: [UInt64] = []
-        for piece in pieces { tickets.append(await writes.acquire(piece.range)) }
-        defer { for ticket in tickets { writes.release(ticket) } }
+        // One lock from the first piece to the last. Locks taken one after the other could meet a request that covers
+        // several pieces, and each would wait for the other.
+        let ticket = await writes.acquire(pieces[pieces.startIndex].offset..<pieces[pieces.endIndex - 1].range.upperBound)
+        defer { writes.release(ticket) }
         guard let places = try await placeTogether(pieces) else { return false }
         let slice = pieces[pieces.startIndex].slice.lowerBound..<pieces[pieces.endIndex - 1].slice.upperBound
         do throws(BlockError) {

@@ -229,13 +229,16 @@ final class TestDisk: BlockDevice {
         }
     }
 
-    func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         try await enter(.copyRange, offset, length)
         guard let storage = source.device as? TestStorage else {
             throw .unsupported(operation: "copy offload", device: name)
         }
         let copy = storage.bytes[Int(source.offset)..<Int(source.offset + length)]
         state.withLock { $0.bytes.replaceSubrange(Int(offset)..<Int(offset + length), with: copy) }
+        return .copied
     }
 
     func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

@@ -29,7 +29,7 @@ import Testing
                 scratch: isCramped ? MemoryDevice(length: 0) : nil,
                 limits: isCramped ? .init(digests: 32, pending: 2) : .init())
             device = RecordingDevice(target, recorder)
-            model = ContentModel(length: length)
+            model = ContentModel(length: Int(length))
         }
 
         func act(_ random: inout SeededRandom) async throws {
@@ -48,7 +48,7 @@ import Testing
             case 4: try await device.writeCompressed(at: offset, from: content.span.bytes)
             case 5:
                 let source = MemoryDevice(bytes: content)
-                try await device.copyRange(
+                _ = try await device.copyRange(
                     from: StorageLocation(device: source, offset: 0), to: offset, length: count)
             case 6:
                 try await device.discard(at: offset, length: count)
@@ -162,7 +162,7 @@ import Testing
             if isSecond { source.fill([2], at: 70_000) }
         }
         do {
-            try await device.copyRange(from: StorageLocation(device: watched, offset: 0), to: 0, length: 2 << 20)
+            _ = try await device.copyRange(from: StorageLocation(device: watched, offset: 0), to: 0, length: 2 << 20)
         } catch {
             // Where copying is refused, a job reads and writes.
             let now = try await watched.bytes(at: 0, count: 2 << 20)
@@ -194,6 +194,26 @@ import Testing
         var model = ContentModel(length: 3 << 20)
         model.bytes = content
         try await model.expect(digests, isWhole: true)
+    }
+
+    /// What the storage shares is read on one side: that of the source, unless others may change it meanwhile.
+    @Test(arguments: [true, false]) func sharedBlocks(sourceIsSteady: Bool) async throws {
+        let length: UInt64 = 3 << 20
+        let content = [UInt8](repeating: 1, count: Int(length))
+        let source = MemoryDevice(
+            length: length, capabilities: DeviceCapabilities(isReadOnly: false, isSteady: sourceIsSteady))
+        source.fill(content, at: 0)
+        let target = MemoryDevice(length: length, sharesBlocks: true)
+        let recorder = ContentRecorder(virtualSize: length, algorithm: .xxh3)
+        let device = RecordingDevice(target, recorder)
+        let before = source.counts[.read, default: 0]
+        _ = try await device.copyRange(from: StorageLocation(device: source, offset: 0), to: 0, length: length)
+        // The copy itself reads once.
+        #expect(source.counts[.read, default: 0] - before == (sourceIsSteady ? 4 : 1))
+        #expect(target.counts[.read, default: 0] == (sourceIsSteady ? 0 : 3))
+        var model = ContentModel(length: Int(length))
+        model.bytes = content
+        try await model.expect(recorder.finish(isWhole: true, reading: target), isWhole: true)
     }
 
     /// Pieces that are written together are recorded as if one after the other, and of those that fail none.

@@ -35,7 +35,7 @@ import Testing
                 expected.replaceSubrange(place, with: [UInt8](repeating: 0, count: range.count))
             default:
                 let source = StorageLocation(device: MemoryDevice(bytes: [1] + bytes), offset: 1)
-                try await device.copyRange(from: source, to: range.lowerBound, length: UInt64(range.count))
+                _ = try await device.copyRange(from: source, to: range.lowerBound, length: UInt64(range.count))
                 expected.replaceSubrange(place, with: bytes)
             }
             #expect(try await device.bytes(at: range.lowerBound, count: range.count) == Array(expected[place]))
@@ -107,7 +107,7 @@ import Testing
         case .writeZeroes: try await device.writeZeroes(at: 8000, length: 10)
         case .copyRange:
             let source = StorageLocation(device: MemoryDevice(length: 500), offset: 0)
-            try await device.copyRange(from: source, to: 8000, length: 10)
+            _ = try await device.copyRange(from: source, to: 8000, length: 10)
         case .resize: try await device.resize(to: 8500)
         default: try await device.write(at: 8000, bytes: [1, 2])
         }

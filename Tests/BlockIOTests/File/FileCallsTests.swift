@@ -16,9 +16,11 @@ import Testing
         directory = try TemporaryDirectory()
     }
 
-    private func device(_ calls: FileCalls, _ access: FileDevice.Access = .create) throws -> FileDevice {
+    private func device(
+        _ calls: FileCalls, _ access: FileDevice.Access = .create, lock: ImageLockMode? = nil
+    ) throws -> FileDevice {
         try FileDevice(
-            path: directory.file("disk.raw").string, access: access, lock: nil, copyRange: .always, calls: calls)
+            path: directory.file("disk.raw").string, access: access, lock: lock, copyRange: .always, calls: calls)
     }
 
     enum Peculiarity: CaseIterable {
@@ -233,9 +235,28 @@ import Testing
         #expect(failures == [Self.failing[index].errno])
     }
 
-    /// A file that is only read is asked for its holes once; one that is written is asked each time.
-    @Test(arguments: [FileDevice.Access.readOnly, .readWrite])
-    func holes(access: FileDevice.Access) async throws {
+    /// Blocks are shared where the file system can, else copied.
+    @Test(arguments: [true, false]) func sharesWhereItCan(canShare: Bool) async throws {
+        var calls = FileCalls()
+        calls.shareRange = { source, from, target, to, length in
+            canShare ? FileCalls().copyRange(source, from, target, to, length) : .failure(.notSupported)
+        }
+        let file = try device(calls)
+        try await file.resize(to: 2 << 20)
+        let content = [UInt8](repeating: 1, count: 1 << 20)
+        try await file.write(at: 0, bytes: content)
+        let way = try await file.copyRange(
+            from: StorageLocation(device: file, offset: 0), to: 1 << 20, length: 1 << 20)
+        #expect((way == .shared) == canShare)
+        #expect(try await file.bytes(at: 1 << 20, count: 1 << 20) == content)
+    }
+
+    /// A file that nobody writes to is asked for its holes once; others are asked each time.
+    @Test(
+        arguments: [
+            (.readOnly, .readOnlySource), (.readOnly, .forcedShare), (.readOnly, nil), (.readWrite, .writable),
+        ] as [(FileDevice.Access, ImageLockMode?)])
+    func holes(access: FileDevice.Access, lock: ImageLockMode?) async throws {
         let length: UInt64 = 8 << 20
         do {
             let file = try device(FileCalls())
@@ -250,7 +271,8 @@ import Testing
             questions.withLock { $0 += 1 }
             return FileCalls().seek(descriptor, offset, kind)
         }
-        let file = try device(calls, access)
+        let file = try device(calls, access, lock: lock)
+        #expect(file.capabilities.isSteady == (lock == .readOnlySource))
         let first = try await file.extents()
         let count = questions.withLock { $0 }
         #expect(count > 0)
@@ -259,6 +281,6 @@ import Testing
             #expect(extent.length == 1 << 20)
             #expect(extent.readsAsZero || [1 << 20, 5 << 20].contains(start) || first.count == 1)
         }
-        #expect((questions.withLock { $0 } == count) == (access == .readOnly))
+        #expect((questions.withLock { $0 } == count) == (lock == .readOnlySource))
     }
 }

@@ -19,7 +19,7 @@ struct FaultInjectingDeviceTests {
         case .writeCompressed: try await device.writeCompressed(at: 0, from: bytes.span.bytes)
         case .writeZeroes: try await device.writeZeroes(at: 0, length: 512)
         case .copyRange:
-            try await device.copyRange(
+            _ = try await device.copyRange(
                 from: StorageLocation(device: device.base, offset: 512), to: 0, length: 512)
         case .discard: try await device.discard(at: 0, length: 512)
         case .flush: try await device.flush()
@@ -69,7 +69,7 @@ struct FaultInjectingDeviceTests {
             case 1: try await device.resize(to: UInt64.random(in: 20_000...60_000, using: &random))
             case 2: try await device.flush()
             case 3:
-                try await device.copyRange(from: StorageLocation(device: base, offset: 0), to: 5000, length: 10_000)
+                _ = try await device.copyRange(from: StorageLocation(device: base, offset: 0), to: 5000, length: 10_000)
             default: try await device.write(at: range.lowerBound, from: random.bytes(count: range.count).span.bytes)
             }
             states.append(base.snapshot)

@@ -74,15 +74,18 @@ public final class FaultInjectingDevice: StorageDevice {
         end(.zeroes(offset..<offset + length))
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         try await begin(.copyRange, at: offset, length: length)
-        try await base.copyRange(from: source, to: offset, length: length)
+        let way = try await base.copyRange(from: source, to: offset, length: length)
         if isRecording {
             var copied = AlignedBuffer(count: Int(length))
             var bytes = copied.mutableBytes
             try await base.read(at: offset, into: &bytes)
             end(.write(offset: offset, bytes: copied.bytes.withUnsafeBytes { [UInt8]($0) }))
         }
+        return way
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

@@ -19,6 +19,8 @@ public final class MemoryDevice: StorageDevice {
     public let backing: (any BlockDevice)?
     /// Answer to `clusterSize()`; `nil` makes it throw.
     private let cluster: UInt64?
+    /// Whether copied ranges are said to share their blocks with the source.
+    private let sharesBlocks: Bool
     private let state: Locked<State>
 
     /// A disk that reads as zeroes: unallocated where there is a backing device, allocated zeroes where there is none.
@@ -28,10 +30,11 @@ public final class MemoryDevice: StorageDevice {
     ///   - capabilities: `nil` stands for everything: writable, compressed writes, copy offload.
     public init(
         name: String = "memory", length: UInt64, clusterSize: UInt64? = 0, backing: (any BlockDevice)? = nil,
-        capabilities: DeviceCapabilities? = nil, preferredAlignment: UInt64 = 1
+        capabilities: DeviceCapabilities? = nil, preferredAlignment: UInt64 = 1, sharesBlocks: Bool = false
     ) {
         self.name = name
         self.cluster = clusterSize
+        self.sharesBlocks = sharesBlocks
         self.backing = backing
         self.capabilities =
             capabilities
@@ -133,7 +136,9 @@ public final class MemoryDevice: StorageDevice {
         try clear(at: offset, length: length, status: .zero)
     }
 
-    public func copyRange(from source: StorageLocation, to offset: UInt64, length: UInt64) async throws(BlockError) {
+    public func copyRange(
+        from source: StorageLocation, to offset: UInt64, length: UInt64
+    ) async throws(BlockError) -> RangeCopy {
         count(.copyRange)
         guard capabilities.canCopyRange else { throw .unsupported(operation: "copy offload", device: name) }
         try checkRange(at: offset, length: length)
@@ -141,6 +146,7 @@ public final class MemoryDevice: StorageDevice {
         var bytes = buffer.mutableBytes
         try await source.device.read(at: source.offset, into: &bytes)
         try put(buffer.bytes, at: offset, status: .data)
+        return sharesBlocks ? .shared : .copied
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
