@@ -7,6 +7,8 @@ public import BlockIO
 public final class RecordingDevice: BlockDevice {
     private let target: any BlockDevice
     private let recorder: ContentRecorder
+    /// Of the read length, for what is copied past this process.
+    private let buffers = Pool<AlignedBuffer>()
 
     /// Bytes that are read at a time of what is copied past this process.
     private static let readLength: UInt64 = 1 << 20
@@ -77,35 +79,46 @@ public final class RecordingDevice: BlockDevice {
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
         let way = try await target.copyRange(from: source, to: offset, length: length)
-        let readsSource = way == .copied || source.device.capabilities.isSteady
-        let readsTarget = way == .copied || !readsSource
-        // At most the read length.
-        let pieceLength = Int(min(length, Self.readLength))
-        var sent = AlignedBuffer(count: readsSource ? pieceLength : 0)
-        var arrived = AlignedBuffer(count: readsTarget ? pieceLength : 0)
         var position: UInt64 = 0
         while position < length {
+            // At most the read length.
             let count = Int(min(Self.readLength, length - position))
-            if readsSource {
-                var bytes = sent.mutablePrefix(count)
-                try await source.device.read(at: source.offset + position, into: &bytes)
-            }
-            if readsTarget {
-                var bytes = arrived.mutablePrefix(count)
-                try await target.read(at: offset + position, into: &bytes)
-            }
-            if readsSource, readsTarget, sent.prefix(count).firstDifference(from: arrived.prefix(count)) != nil {
-                throw .unsupported(operation: "copying what changes meanwhile", device: source.device.name)
-            }
-            if readsTarget {
-                recorder.record(at: offset + position, arrived.prefix(count))
-            } else {
-                recorder.record(at: offset + position, sent.prefix(count))
+            let place = StorageLocation(device: source.device, offset: source.offset + position)
+            switch way {
+            case .shared: try await recordShared(place, at: offset + position, count)
+            case .copied: try await recordCopied(place, at: offset + position, count)
             }
             position += UInt64(count)
         }
         try await recorder.spill()
         return way
+    }
+
+    private func recordShared(_ source: StorageLocation, at offset: UInt64, _ count: Int) async throws(BlockError) {
+        var content = buffers.take { AlignedBuffer(count: Int(Self.readLength)) }
+        var bytes = content.mutablePrefix(count)
+        if source.device.capabilities.isSteady {
+            try await source.device.read(at: source.offset, into: &bytes)
+        } else {
+            try await target.read(at: offset, into: &bytes)
+        }
+        recorder.record(at: offset, content.prefix(count))
+        buffers.put(content)
+    }
+
+    private func recordCopied(_ source: StorageLocation, at offset: UInt64, _ count: Int) async throws(BlockError) {
+        var sent = buffers.take { AlignedBuffer(count: Int(Self.readLength)) }
+        var arrived = buffers.take { AlignedBuffer(count: Int(Self.readLength)) }
+        var bytes = sent.mutablePrefix(count)
+        try await source.device.read(at: source.offset, into: &bytes)
+        bytes = arrived.mutablePrefix(count)
+        try await target.read(at: offset, into: &bytes)
+        guard sent.prefix(count).firstDifference(from: arrived.prefix(count)) == nil else {
+            throw .unsupported(operation: "copying what changes meanwhile", device: source.device.name)
+        }
+        recorder.record(at: offset, arrived.prefix(count))
+        buffers.put(sent)
+        buffers.put(arrived)
     }
 
     public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {

@@ -123,7 +123,8 @@ extension Qcow2Image {
     ) async throws(BlockError) -> Bool {
         // One lock from the first piece to the last. Locks taken one after the other could meet a request that covers
         // several pieces, and each would wait for the other.
-        let ticket = await writes.acquire(pieces[pieces.startIndex].offset..<pieces[pieces.endIndex - 1].range.upperBound)
+        let ticket = await writes.acquire(
+            pieces[pieces.startIndex].offset..<pieces[pieces.endIndex - 1].range.upperBound)
         defer { writes.release(ticket) }
         guard let places = try await placeTogether(pieces) else { return false }
         let slice = pieces[pieces.startIndex].slice.lowerBound..<pieces[pieces.endIndex - 1].slice.upperBound
