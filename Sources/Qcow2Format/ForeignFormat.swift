@@ -45,6 +45,7 @@ public struct ForeignFormat: Sendable, Equatable {
         Mark("# Disk DescriptorFile", "VMDK", .convert("vmdk")),
         Mark([0x7f, 0x10, 0xda, 0xbe], at: 64, "VDI", .convert("vdi")),
         Mark("vhdxfile", "VHDX", .convert("vhdx")), Mark("conectix", "VHD", .convert("vpc")),
+        Mark("#V2.0 Format", "cloop", .convert("cloop")), Mark("VMA\0", "Proxmox VMA", .unpack("vma extract")),
         Mark([0x51, 0x45, 0x44, 0x00], "QED", .convert("qed")),
         Mark("WithoutFreeSpace", "Parallels", .convert("parallels")),
         Mark("WithouFreSpacExt", "Parallels", .convert("parallels")),

@@ -78,6 +78,7 @@ public final class RecordingDevice: BlockDevice {
     public func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
+        let stamp = source.device.stamp
         let way = try await target.copyRange(from: source, to: offset, length: length)
         var position: UInt64 = 0
         while position < length {
@@ -90,6 +91,8 @@ public final class RecordingDevice: BlockDevice {
             }
             position += UInt64(count)
         }
+        // Somebody who knows no locks may have written to it: then what arrived is read at the end.
+        if way == .shared, source.device.stamp != stamp { recorder.unsettle(offset, length) }
         try await recorder.spill()
         return way
     }

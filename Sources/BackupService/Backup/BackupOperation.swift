@@ -72,6 +72,10 @@ public final class BackupOperation: Sendable {
         let source = opened.disk
         var plan = BackupPlan(
             source: opened, sync: source.backing == nil && request.sync == .top ? .full : request.sync)
+        if request.onSourceError == .ignore, let image = source.device as? Qcow2Image {
+            // Broken tables are for the job to find.
+            plan.lostPadding = (try? await image.lostPadding()) ?? []
+        }
         if let name = request.bitmap {
             try await plan.use(SourceBitmap(name, request, of: source, warn: warn))
             if plan.bitmap?.fallback != nil { try await request.checkFallbackTarget() }
@@ -123,6 +127,7 @@ public final class BackupOperation: Sendable {
     private func backUp(_ plan: BackupPlan, on workers: WorkerThreads) async throws(ServiceError) -> BackupSummary {
         try checkCancelled()
         let place = try await ManifestPlace(for: request)
+        try place?.check(against: plan.source.layers + (plan.parent?.disk.layers ?? []), request)
         let maker = TargetMaker(
             request: request, source: plan.source, sync: plan.sync, parent: plan.parent, layout: plan.layout, warn: warn
         )
@@ -148,6 +153,7 @@ public final class BackupOperation: Sendable {
         let draft = draft(in: file, for: target)
         var summary = try await copy(jobSource, to: draft?.device ?? target.device, plan, on: workers)
         try checkCancelled()
+        summary.addUnreadable(plan.lostPadding)
         let content = try await draft?.finish(plan)
         // What gets a name of its own is finished first, and its manifest after it; what has its name becomes whole last.
         if !target.isInPlace { try await target.finish() }

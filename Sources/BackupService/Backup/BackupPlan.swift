@@ -20,6 +20,8 @@ struct BackupPlan: Sendable {
     /// How much of what is read is proven meanwhile; `nil` where that is not asked for.
     let proof: BackupSummary.Proof?
     private let device: any BlockDevice
+    /// Parts of the disk that are lost and read as zeroes, where the run goes on without what can't be read.
+    var lostPadding: [Range<UInt64>] = []
 
     init(source: OpenedSource, sync: BackupRequest.Sync) {
         self.source = source.disk

@@ -58,4 +58,18 @@ public struct BackupSummary: Sendable, Equatable {
         self.seconds = seconds
         self.bitmap = bitmap
     }
+
+    /// Notes more ranges that could not be read.
+    mutating func addUnreadable(_ ranges: [Range<UInt64>]) {
+        guard !ranges.isEmpty else { return }
+        var merged: [Range<UInt64>] = []
+        for range in (unreadable + ranges).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = merged.last, range.lowerBound <= last.upperBound {
+                merged[merged.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
+            } else {
+                merged.append(range)
+            }
+        }
+        unreadable = merged
+    }
 }

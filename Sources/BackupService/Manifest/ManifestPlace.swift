@@ -10,7 +10,7 @@ struct ManifestPlace: Sendable {
     /// An earlier backup's, which must not be taken for the new one's.
     private let stale: FileDevice?
     /// An earlier backup's that is beside the target, where the new one goes elsewhere; `nil` for none.
-    private let abandoned: String?
+    private let abandoned: FilePlace?
 
     /// The place that belongs to an image: beside the file itself, behind all symbolic links.
     static func path(besides image: String, suffix: String = Manifest.suffix) throws(ServiceError) -> String {
@@ -57,13 +57,25 @@ struct ManifestPlace: Sendable {
         stale = file
     }
 
+    /// Refuses the manifest of a backup that this one is made from, or goes on.
+    func check(against layers: [OpenedDisk.Layer], _ request: BackupRequest) throws(ServiceError) {
+        guard request.manifest != nil, let present = try Self.status(of: path) else { return }
+        for layer in layers {
+            guard let beside = try? Self.path(besides: layer.path),
+                (try? FileStatus(path: beside))?.identity == present.identity
+            else { continue }
+            throw ServiceError(
+                .usage, "--manifest: \(path) is the manifest of \(layer.path)", advice: "name another file")
+        }
+    }
+
     /// - Returns: the manifest beside the target, unless there is none or it is the one that is replaced anyway.
-    private static func abandoned(_ beside: String?, besides path: String) async throws(ServiceError) -> String? {
+    private static func abandoned(_ beside: String?, besides path: String) async throws(ServiceError) -> FilePlace? {
         guard let beside, let present = try status(of: beside), present.kind == .regular,
             present.identity != (try status(of: path))?.identity,
             let file = try? FileDevice(path: beside, access: .readOnly, lock: nil), await isManifest(file)
         else { return nil }
-        return beside
+        return FilePlace(path: beside, content: .manifest, replaced: file)
     }
 
     private static func status(of path: String) throws(ServiceError) -> FileStatus? {
@@ -86,7 +98,7 @@ struct ManifestPlace: Sendable {
     ///
     /// - Parameter isReplaced: whether the place has the new one already.
     func clear(isReplaced: Bool) throws(ServiceError) {
-        if stale != nil, !isReplaced { try filePlace.clear() }
-        if let abandoned { try FilePlace(path: abandoned).clear() }
+        if stale != nil, !isReplaced { try filePlace.clearReplaced() }
+        try abandoned?.clearReplaced()
     }
 }

@@ -21,7 +21,8 @@ struct PendingManifest {
         guard let pending = await pending() else { return path }
         // While it was read, its run or another may have put something else there.
         guard (try? FileStatus(path: partialPath, followsLink: false))?.identity == pending else { return path }
-        // What has the place is another backup's, whose file is gone.
+        // What has the place is another backup's, whose file is gone; or somebody's file, and none of ours to replace.
+        guard await isReplaceable() else { return partialPath }
         guard NameCalls.current.rename(partialPath, path) == nil else { return partialPath }
         _ = NameCalls.current.syncFolder(FilePlace(path: path).folder)
         return path
@@ -39,6 +40,14 @@ struct PendingManifest {
             (try? await ManifestFile(path: path).header())?.id != header.id, (try? await file.sealedHeader()) != nil
         else { return nil }
         return device.identity
+    }
+
+    private func isReplaceable() async -> Bool {
+        guard (try? FileStatus(path: path, followsLink: false)) != nil else { return true }
+        guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
+            let start = try? await file.contents(at: 0, count: Int(min(file.length, 64)))
+        else { return false }
+        return Manifest.isManifest(start)
     }
 
     private func isOfImage(_ header: ManifestHeader) async -> Bool {

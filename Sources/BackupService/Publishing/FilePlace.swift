@@ -135,6 +135,12 @@ struct FilePlace: Sendable {
             advice: "find out what put it there")
     }
 
+    /// As `clear`, unless the name leads to another file by now: then somebody wants that one.
+    func clearReplaced() throws(ServiceError) {
+        guard let replaced, try status(of: path)?.identity == replaced.identity else { return }
+        try clear()
+    }
+
     /// Takes the name away from whatever has it, durably as far as that can be had.
     func clear() throws(ServiceError) {
         if var error = NameCalls.current.unlink(path) {

@@ -64,10 +64,25 @@ struct Leftover {
         case .verifyState:
             return VerifyState.isState(start)
         case .disk:
-            // A backup that was whole when its run was killed, before it could replace what is still there.
-            guard place.replaces else { return false }
-            return (try? await Qcow2File(file, forInspection: true))?.identity != nil
+            // A backup that was whole when its run was killed, before it could replace what is still there. Then the manifest
+            // that it was to get is there, too, finished or not; else somebody has named a good backup so.
+            guard place.replaces, let image = try? await Qcow2File(file, forInspection: true),
+                let id = image.identity?.id
+            else { return false }
+            return await hasPendingManifest(of: id)
         }
+    }
+
+    /// Whether a run has left the manifest that it was making beside the file.
+    private func hasPendingManifest(of id: BackupID) async -> Bool {
+        let path = place.path + Manifest.suffix + FilePlace.partialSuffix
+        guard let status = try? FileStatus(path: path, followsLink: false), status.kind == .regular,
+            status.owner == geteuid(), let manifest = try? FileDevice(path: path, access: .readOnly, lock: nil),
+            let start = try? await manifest.contents(
+                at: 0, count: Int(min(manifest.length, HeadLastDevice.sectorLength)))
+        else { return false }
+        if UnfinishedMark.isMark(start) { return true }
+        return (try? await ManifestFile(path: path).header())?.id == id.description
     }
 
     private func refusal(_ reason: String) -> ServiceError {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupManifest
 import BlockIO
 import Qcow2Format
 
@@ -13,17 +14,19 @@ struct RestoredChain {
 
     /// Opens the chain for reading.
     ///
-    /// A backup without a recorded format is qcow2: one that was never finished has no magic number, and taken for a raw
-    /// disk it would be restored as garbage.
+    /// A backup is of the format that its manifest records. Without one it is qcow2: one that was never finished has no magic
+    /// number, and taken for a raw disk it would be restored as garbage.
     func open() async throws(ServiceError) -> OpenedDisk {
         if let folder = request.chainFolder { try check(folder) }
         let opener = DiskOpener(
             backingFormat: request.copy.backingFormat, lock: request.copy.forceShare ? .forcedShare : .readOnlySource,
             folder: folder)
+        let manifest = try? await ManifestFile(besides: request.copy.source)
+        let recorded = (try? await manifest?.sealedHeader())?.target.format
+        let format = request.copy.sourceFormat ?? recorded.flatMap { ImageFormat(rawValue: $0) } ?? .qcow2
         let disk: OpenedDisk
         do throws(ChainError) {
-            disk = try await opener.open(
-                request.copy.source, format: request.copy.sourceFormat ?? .qcow2, snapshot: request.copy.snapshot)
+            disk = try await opener.open(request.copy.source, format: format, snapshot: request.copy.snapshot)
         } catch {
             throw ServiceError(error, restoringFrom: request.chainFolder)
         }

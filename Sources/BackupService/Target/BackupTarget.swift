@@ -64,9 +64,9 @@ struct BackupTarget: Sendable {
     }
 
     private func close() throws(ServiceError) {
-        for file in files {
-            if let error = NameCalls.current.close(file) { throw ServiceError(notArrived: error) }
-        }
+        // All of them, so that none stays locked when they are to be marked.
+        let errors = files.map(NameCalls.current.close)
+        if let error = errors.compactMap(\.self).first { throw ServiceError(notArrived: error) }
     }
 
     /// Marks as unfinished what looks whole, and may not be. It was closed, so its name may lead to another file by now,

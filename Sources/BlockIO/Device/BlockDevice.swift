@@ -77,8 +77,15 @@ public protocol StorageDevice: BlockDevice {
     /// Where the next free byte should start for writes to go straight to the disk, in bytes; 1 where nothing is gained.
     var preferredAlignment: UInt64 { get }
 
+    /// What tells a later state of a file from this one; `nil` for storage that keeps no times.
+    var stamp: FileStamp? { get }
+
     /// Changes the length. Bytes that are added read as zeroes.
     func resize(to length: UInt64) async throws(BlockError)
+}
+
+extension StorageDevice {
+    public var stamp: FileStamp? { nil }
 }
 
 /// Defaults for devices that gain nothing from knowing several pieces at once.

@@ -121,6 +121,8 @@ extension FileDevice {
         }
         try checkWrite(at: offset, length: length)
         try file.checkRange(at: source.offset, length: length)
+        // To share nothing would be to share all up to the end.
+        guard length > 0 else { return .copied }
         // Lengths that don't fit are for the system to refuse.
         if case .success = calls.shareRange(
             file.descriptor.rawValue, Int64(source.offset), descriptor.rawValue, Int64(offset), Int(length))

@@ -126,7 +126,9 @@ public final class FileDevice: StorageDevice {
         name = path
         identity = FileIdentity(status)
         self.access = access
-        isSteady = access == .readOnly && mode.map { $0.notShared.contains(.write) } ?? false
+        isSteady =
+            access == .readOnly && lockUnavailable == nil && !isLockedClassically
+            && mode.map { $0.notShared.contains(.write) } ?? false
         var fileSystem: UInt64 = 0
         let isKnown = clinux_filesystem_type(descriptor.rawValue, &fileSystem) == 0
         offersCopyRange = kind == .regular && copyRange.offersCopy(onFileSystem: isKnown ? fileSystem : nil)

@@ -65,6 +65,7 @@ public struct DiskOpener: Sendable {
     }
 
     private func stack(_ chain: Chain, snapshot: String? = nil) async throws(ChainError) -> OpenedDisk {
+        var warnings = chain.warnings
         let cacheLength = min(Qcow2Image.defaultCacheLength, Self.chainCacheLength / chain.layers.count)
         // From the bottom up, each on top of what lies behind it.
         var device: (any BlockDevice)?
@@ -79,10 +80,11 @@ public struct DiskOpener: Sendable {
                     looksForHoles: await layer.seemsPreallocated(), cacheLength: cacheLength)
             }
             lengths.append(device?.length ?? 0)
+            if let warning = (device as? Qcow2Image)?.warning { warnings.append(warning) }
         }
         guard let device else { preconditionFailure("a chain has at least one layer") }
         return OpenedDisk(
-            device: device, layers: chain.layers, lengths: lengths.reversed(), warnings: chain.warnings)
+            device: device, layers: chain.layers, lengths: lengths.reversed(), warnings: warnings)
     }
 
     private static func role(of index: Int, in layers: [OpenedDisk.Layer]) -> ChainError.Role {

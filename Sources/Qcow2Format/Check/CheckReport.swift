@@ -41,7 +41,8 @@ public struct CheckReport: Sendable {
             CheckProblem(
                 kind: .clusterPastEnd, severity: .corruption, subject: "data file", hostOffset: nil, guestOffset: nil,
                 reason:
-                    "\(path) ends after \(length) bytes, and clusters of the disk up to byte \(dataFileEnd) lie there",
+                    "\(path) ends after \(length) bytes, and clusters of the disk up to byte \(dataFileEnd) lie there; "
+                    + "a repair leaves it as it is (truncate -s \(dataFileEnd) gives it zeroes for what is lost)",
                 count: 1))
         counts[.clusterPastEnd, default: 0] += 1
         corruptions += 1

@@ -2,6 +2,7 @@
 
 import BinaryCoding
 import BlockIO
+import SystemPackage
 
 /// Counting references, window after window.
 extension CheckRun {
@@ -54,6 +55,7 @@ extension CheckRun {
                 dataFileEnd = scanner.dataFileEnd
                 try await settleStrays(scanner.strays)
                 try await settleFarTables()
+                try await settleCutStreams(scanner)
                 hasCountedOnce = true
             }
             clusterCount = max(clusterCount, scanner.endCluster)
@@ -252,6 +254,35 @@ extension CheckRun {
             noteCopied(
                 .l2Table, at: offset, guest: UInt64(index) << UInt64(geometry.l2CoverageBits), isOne: refcount == 1,
                 count: 1, &log)
+        }
+    }
+
+    /// Finds out which compressed clusters are whole although the file ends before they may. Writers record whole sectors,
+    /// and the last one need not be there.
+    private func settleCutStreams(_ scanner: L2Scanner) async throws(BlockError) {
+        if scanner.unknownCutStreams > 0 {
+            log.note(
+                .compressed, Qcow2Error.Structure.compressedCluster.rawValue, count: scanner.unknownCutStreams,
+                "the end of the file cuts off a part of it")
+        }
+        guard !scanner.cutStreams.isEmpty else { return }
+        guard
+            var decompressor = try? ClusterDecompressor(
+                type: layout.compressionType, clusterSize: Int(clusterLength))
+        else { throw .system(SystemCallError(call: "allocate", errno: .noMemory, path: reader.file.name)) }
+        var cluster = AlignedBuffer(count: Int(clusterLength))
+        for (descriptor, stream) in scanner.cutStreams.sorted(by: { $0.value.guest < $1.value.guest }) {
+            guard let stored = descriptor.clipped(toFileLength: reader.length) else { continue }
+            // At most two clusters.
+            let count = Int(min(stored.length, reader.length - stored.offset.bytes))
+            let bytes = try await reader.bytes(at: stored.offset.bytes, count: count)
+            var target = cluster.mutableBytes
+            if (try? decompressor.decompress(bytes.span.bytes, into: &target)) != nil { continue }
+            brokenStreams.insert(descriptor)
+            log.note(
+                .compressed, Qcow2Error.Structure.compressedCluster.rawValue, at: descriptor.offset.bytes,
+                guest: stream.guest, count: stream.count,
+                "the file ends before its data does (\(reader.length) bytes)")
         }
     }
 

@@ -40,6 +40,8 @@ final class CheckRun {
     private(set) var fixedClusters = MetadataClusters(clusterBits: 9)
     /// Clusters of metadata that entries take for data, or for another table, as far as they are known.
     var lies: Set<UInt64> = []
+    /// Compressed clusters that the end of the file has cut off.
+    var brokenStreams: Set<CompressedClusterDescriptor> = []
     /// End of what is in use of the external data file.
     var dataFileEnd: UInt64 = 0
     var refcountTable: [UInt64] = []
@@ -47,6 +49,10 @@ final class CheckRun {
     var unknownBlocks: Set<Int> = []
     /// References that can't be followed, so that what seems to leak may be in use.
     var hasLostReferences = false
+    /// Whether the file ends before an L1 table does.
+    private(set) var isL1TableCut = false
+    /// Whether the file ends inside an L2 table: what its missing entries led to seems to leak.
+    var hasCutTables: Bool { tables.contains { $0.offset + clusterLength > reader.length } }
     /// Refcounts that can't be set where they are.
     var needsRebuild = false
     /// Entries of the snapshot table that lack what they need, or have too much.
@@ -143,10 +149,7 @@ final class CheckRun {
     /// Adds a structure whose clusters are in use.
     func add(_ structure: Qcow2Error.Structure, offset: UInt64, length: UInt64, count: UInt64 = 1) {
         guard length > 0 else { return }
-        guard
-            !ImageLayout.isPastEnd(
-                offset: offset, length: length, fileLength: reader.length, clusterLength: clusterLength)
-        else {
+        guard isThere(structure, offset: offset, length: length) else {
             log.note(
                 .tablePastEnd, structure.rawValue, at: offset, count: count,
                 "it reaches past the end of the file (\(reader.length) bytes)")
@@ -154,11 +157,23 @@ final class CheckRun {
             switch structure {
             case .bitmapDirectory, .bitmapTable, .bitmapCluster: hasBrokenBitmaps = true
             case .refcountTable: needsRebuild = true
+            case .l1Table, .snapshotL1Table: (isL1TableCut, hasLostReferences) = (true, true)
             default: hasLostReferences = true
             }
             return
         }
         ranges.append(StructureRange(structure: structure, offset: offset, length: length, count: count))
+    }
+
+    /// Whether a structure is in the file. Of its last cluster a part may be missing, but not of an L1 table: that would
+    /// make a disk of zeroes.
+    private func isThere(_ structure: Qcow2Error.Structure, offset: UInt64, length: UInt64) -> Bool {
+        switch structure {
+        case .l1Table, .snapshotL1Table: return offset.adding(length).map { $0 <= reader.length } ?? false
+        default:
+            return !ImageLayout.isPastEnd(
+                offset: offset, length: length, fileLength: reader.length, clusterLength: clusterLength)
+        }
     }
 
     // MARK: L1 tables

@@ -9,12 +9,20 @@ import BinaryCoding
 struct EntryMender {
     let layout: ImageLayout
     let fileLength: UInt64
+    /// Where the file ended when compressed clusters were looked at, and which of them it cuts off.
+    private let compressedEnd: UInt64
+    private let brokenStreams: Set<CompressedClusterDescriptor>
     let rules: L2EntryRules
 
-    init(layout: ImageLayout, fileLength: UInt64) {
-        self.layout = layout
-        self.fileLength = fileLength
-        rules = L2EntryRules(layout)
+    /// - Parameters:
+    ///   - run: of the file as it is.
+    ///   - first: of the file before it got the rest of its last cluster.
+    init(_ run: CheckRun, first: CheckRun) {
+        layout = run.layout
+        fileLength = run.reader.length
+        compressedEnd = first.reader.length
+        brokenStreams = first.brokenStreams
+        rules = L2EntryRules(run.layout)
     }
 
     private func isPastEnd(_ offset: UInt64, _ length: UInt64) -> Bool {
@@ -41,8 +49,8 @@ struct EntryMender {
         switch mapping.place {
         case .compressed(let descriptor):
             let isCut = isPastEnd(descriptor.offset.bytes, descriptor.length)
-            guard !layout.hasExternalDataFile,
-                let stored = isCut ? descriptor.clipped(toFileLength: fileLength) : descriptor,
+            guard !layout.hasExternalDataFile, !brokenStreams.contains(descriptor),
+                let rest = descriptor.clipped(toFileLength: compressedEnd), case let stored = isCut ? rest : descriptor,
                 !isTaken(stored.offset.bytes, stored.length)
             else { return zero(SubclusterBitmap(rawValue: SubclusterBitmap.allAllocated.rawValue)) }
             return (L2Entry(stored, clusterBits: layout.geometry.clusterBits), SubclusterBitmap())

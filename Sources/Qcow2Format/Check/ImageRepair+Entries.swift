@@ -12,9 +12,20 @@ extension ImageRepair {
             of: .l1ReservedBits, .l2TableUnaligned, .tablePastEnd, .l2ReservedBits, .zeroFlag, .clusterUnaligned,
             .clusterMisplaced, .clusterPastEnd, .compressed, .subclusters, .overlap)
         guard broken > 0 else { return false }
-        var run = run
-        if try await completeLastCluster(of: run) { run = try await freshRun(run) }
-        let mender = EntryMender(layout: run.layout, fileLength: run.reader.length)
+        // Before the file gets the rest of its last cluster: afterwards nothing shows what was cut off.
+        var hasChanged = try await mendEntries(of: run, first: run)
+        if try await completeLastCluster(of: run) {
+            hasChanged = true
+            _ = try await mendEntries(of: try await freshRun(run), first: run)
+        }
+        return hasChanged
+    }
+
+    /// - Parameters:
+    ///   - run: of the file as it is.
+    ///   - first: of the file before it got the rest of its last cluster.
+    private func mendEntries(of run: CheckRun, first: CheckRun) async throws(BlockError) -> Bool {
+        let mender = EntryMender(run, first: first)
         let metadata = try await TakenClusters(run)
         let words = run.geometry.l2EntryWords
         var told: Set<String> = []
@@ -36,7 +47,7 @@ extension ImageRepair {
         {
             // What may as well be data is not changed.
             let isChanged = !use.isContested || metadata.soundTables.contains(use.offset)
-            let first = run.guestOffset(ofTable: use)
+            let guestStart = run.guestOffset(ofTable: use)
             changes += try await changeTable(at: use.offset, length: run.clusterLength, of: run, words: words) {
                 bytes, index in
                 guard index % words == 0 else { return }
@@ -47,7 +58,7 @@ extension ImageRepair {
                     // No cluster is its own table.
                     (mended, mendedBitmap) = mender.zero(bitmap)
                 } else if isChanged {
-                    let guest = first &+ UInt64(index / words) << run.clusterBits
+                    let guest = guestStart &+ UInt64(index / words) << run.clusterBits
                     (mended, mendedBitmap) = mender.mended(entry, bitmap, at: guest) {
                         metadata.isNoData(offset: $0, length: $1, of: use)
                     }
@@ -72,13 +83,17 @@ extension ImageRepair {
     ///
     /// - Returns: whether the file has changed. Storage of fixed length is left as it is.
     private func completeLastCluster(of run: CheckRun) async throws(BlockError) -> Bool {
-        guard let end = file.length.alignedUp(to: run.clusterLength), end > file.length else { return false }
+        // Zeroes for a part of an L1 table would make a disk of zeroes.
+        guard !run.isL1TableCut, let end = file.length.alignedUp(to: run.clusterLength), end > file.length else {
+            return false
+        }
         do {
             try await file.resize(to: end)
         } catch {
             guard case .unsupported = error else { throw error }
             return false
         }
+        try await file.flush()
         return true
     }
 

@@ -23,6 +23,9 @@ final class ImageRepair {
     /// Structures that the header is going to lead to, whose clusters count as used already.
     var pending: [StructureRange] = []
 
+    /// Whether entries may be missing that led to clusters which seem to leak. The file may have been completed since.
+    private var hasLostEntries = false
+
     var file: any StorageDevice { check.file }
 
     /// Rounds before it gives up.
@@ -45,6 +48,7 @@ final class ImageRepair {
             announce("nothing is repaired: parts of the file can't be read")
             return RepairOutcome(before: before, after: before)
         }
+        hasLostEntries = run.hasCutTables
         var last = before
         var run = run
         for _ in 0..<Self.maximumRounds {
@@ -74,7 +78,8 @@ final class ImageRepair {
     private func lowerLeaks(_ run: CheckRun) async throws(BlockError) {
         let leaks = run.log.leaks
         guard leaks > 0 else { return }
-        guard !run.hasLostReferences, run.log.count(of: .refcountStructure, .l2TableUnaligned) == 0 else {
+        guard !run.hasLostReferences, !hasLostEntries, run.log.count(of: .refcountStructure, .l2TableUnaligned) == 0
+        else {
             announce("\(leaks) leaked clusters are left as they are: parts of the image that are damaged may use them")
             return
         }
@@ -128,7 +133,7 @@ final class ImageRepair {
             try await setRefcounts(.raise)
         }
         guard leaks > 0 else { return low > 0 }
-        if run.hasLostReferences {
+        if run.hasLostReferences || hasLostEntries {
             announce("\(leaks) leaked clusters are left as they are: parts of the image that are damaged may use them")
             return low > 0
         }
@@ -139,7 +144,9 @@ final class ImageRepair {
 
     /// New structures hold only what was counted, and the file grows.
     private func reasonNotToRebuild(_ run: CheckRun) -> String? {
-        if run.hasLostReferences { return "parts of the image that are damaged may use clusters too" }
+        if run.hasLostReferences || hasLostEntries && run.log.leaks > 0 {
+            return "parts of the image that are damaged may use clusters too"
+        }
         return run.log.count(of: .refcountOverflow) > 0 ? "refcounts are too narrow for what has to be counted" : nil
     }
 

@@ -24,6 +24,17 @@ struct L2Scanner {
         let isInSnapshot: Bool
     }
 
+    /// Entries that lead to a compressed cluster of which the end of the file cuts off a part, by what they say.
+    struct CutStream {
+        /// Offset on the disk of one of them.
+        let guest: UInt64
+        /// How many.
+        var count: UInt64
+    }
+
+    /// More than writers leave behind the last whole cluster of a file.
+    private static let maximumCutStreams = 4096
+
     /// Overlaps that are kept until they are settled: one is enough to know that something is wrong.
     private static let maximumOverlaps = 64 << 10
 
@@ -43,6 +54,9 @@ struct L2Scanner {
     var compressed: UInt64 = 0
     var strays: [Stray] = []
     var overlaps: [Overlap] = []
+    var cutStreams: [CompressedClusterDescriptor: CutStream] = [:]
+    /// Entries that there was no room for in `cutStreams`.
+    var unknownCutStreams: UInt64 = 0
     /// End of what is in use of an external data file.
     var dataFileEnd: UInt64 = 0
     /// The lowest offset of what lies past the end of the file.
@@ -155,11 +169,17 @@ struct L2Scanner {
                 // They are packed at any byte: nothing follows anything.
                 fragmented &+= use.activeCount
             }
+            // They begin at any byte: of one that begins behind the end there is nothing.
+            guard let rest = descriptor.clipped(toFileLength: fileLength) else {
+                if isFirstPass { notePastEnd(.compressedCluster, descriptor.offset.bytes, use, index) }
+                return 0
+            }
+            // It begins in the file, so the difference is right.
+            if isFirstPass, descriptor.length > fileLength - descriptor.offset.bytes { noteCut(descriptor, use, guest) }
             var stored = descriptor
             if isPastEnd(descriptor.offset.bytes, descriptor.length) {
                 if isFirstPass { notePastEnd(.compressedCluster, descriptor.offset.bytes, use, index) }
                 // What is in the file is read all the same.
-                guard let rest = descriptor.clipped(toFileLength: fileLength) else { return 0 }
                 stored = rest
             }
             let start = stored.offset.bytes
@@ -225,6 +245,14 @@ struct L2Scanner {
                 }
             }
             window.add(use.count, at: position)
+        }
+    }
+
+    private mutating func noteCut(_ descriptor: CompressedClusterDescriptor, _ use: TableUse, _ guest: UInt64) {
+        if cutStreams[descriptor] != nil || cutStreams.count < Self.maximumCutStreams {
+            cutStreams[descriptor, default: CutStream(guest: guest, count: 0)].count += use.count
+        } else {
+            unknownCutStreams += use.count
         }
     }
 

@@ -123,9 +123,10 @@ struct ImageLayout: Sendable {
                 name: "l1_size", value: UInt64(header.l1Size),
                 rule: "the L1 table is too small: the disk needs \(needed) entries")
         }
+        // All of it: an L1 table that is not there would make a disk of zeroes.
         try checkTable(
             .l1Table, offset: header.l1TableOffset, length: length, clusterLength: geometry.clusterLength,
-            fileLength: fileLength, mayBeCut: true)
+            fileLength: fileLength)
     }
 
     /// Checks what doesn't matter for reading.

@@ -184,7 +184,7 @@ extension Qcow2File {
             else { throw .snapshotTable(rule: "the disk of snapshot \(number) is too large") }
             try ImageLayout.checkTable(
                 .snapshotL1Table, offset: snapshot.l1TableOffset, length: length,
-                clusterLength: layout.geometry.clusterLength, fileLength: file.length, mayBeCut: true)
+                clusterLength: layout.geometry.clusterLength, fileLength: file.length)
         } catch {
             throw failure(error)
         }

@@ -3,7 +3,7 @@
 /// Where a compressed cluster is stored: at any byte, up to the end of a sector.
 ///
 /// Spec: “Compressed Clusters Descriptor”.
-struct CompressedClusterDescriptor: Sendable, Equatable {
+struct CompressedClusterDescriptor: Sendable, Hashable {
     private static let sectorLength: UInt64 = 512
 
     /// First byte.

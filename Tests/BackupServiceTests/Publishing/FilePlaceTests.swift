@@ -238,20 +238,24 @@ import Testing
         #expect(try directory.read("x.partial") == kept.bytes)
     }
 
-    /// A whole backup stays where nothing else would be left, and gives way to the next that replaces the same file.
-    @Test(arguments: [false, true]) func finishedBackup(replaces: Bool) async throws {
+    /// A whole backup gives way only to the next that replaces the same file, and only where the manifest that its run was
+    /// making is there, too: else somebody has named it so.
+    @Test(arguments: [(false, true), (true, false), (true, true)])
+    func finishedBackup(replaces: Bool, hasManifest: Bool) async throws {
         let disk = try FileDevice(path: path("x.partial"), access: .create, lock: nil)
         var options = Qcow2Options(size: 65536)
         options.identity = BackupIdentity(parent: nil)
         try await Qcow2Image.create(options, in: disk).close()
         try disk.close()
         let before = try directory.read("x.partial")
-        if replaces {
-            try directory.write([1], to: "x")
-            _ = try await create(placeReplacing())
+        if hasManifest { try directory.write(UnfinishedMark.sector, to: "x.manifest.partial") }
+        if replaces { try directory.write([1], to: "x") }
+        let place = replaces ? try placeReplacing() : place()
+        if replaces, hasManifest {
+            _ = try await create(place)
             #expect(try directory.read("x.partial") == UnfinishedMark.sector)
         } else {
-            let error = try await refusal { _ = try await create(place()) }
+            let error = try await refusal { _ = try await create(place) }
             #expect(error.code == .exists)
             #expect(try directory.read("x.partial") == before)
         }

@@ -90,6 +90,48 @@ import Testing
         #expect(try bench.directory.names() == ["b", "disk.raw"])
     }
 
+    /// So is one with a data file, whichever of the two can't be closed.
+    @Test(arguments: ["/b", "/b.data"]) func closingExistingPair(file: String) async throws {
+        let bench = try VerifyBench()
+        try bench.makeSource(length: 1 << 20)
+        try await bench.backUp(to: "b") { $0.targetOptions = ["data_file=b.data"] }
+        let error = try await refusal {
+            try await NameCalls.$current.withValue(Self.refusing(file)) {
+                _ = try await bench.backUp(to: "b") { $0.existingTarget = .reuse }
+            }
+        }
+        #expect(error.code == .noSpace && !error.message.contains("could not be marked"), "\(error.message)")
+        #expect(try bench.directory.read("b").prefix(512).allSatisfy { $0 == 0 })
+    }
+
+    /// The manifest of what a backup goes on is not replaced by its own.
+    @Test func manifestOfTheParent() async throws {
+        let shelf = try await BackupShelf()
+        try await shelf.backUp("a") { ($0.bitmap, $0.createsBitmap) = ("b0", true) }
+        let before = try shelf.read("a.manifest")
+        let error = try await refusal {
+            try await shelf.backUp("b") {
+                ($0.sync, $0.bitmap, $0.parent) = (.incremental, "b0", shelf.file("a"))
+                ($0.manifest, $0.existingTarget) = (shelf.file("a.manifest"), .replace)
+            }
+        }
+        #expect(error.code == .usage && error.message.contains("is the manifest of"), "\(error.message)")
+        #expect(try shelf.read("a.manifest") == before)
+    }
+
+    /// What has the manifest's name and is none stays, whoever looks.
+    @Test func pendingBehindAnotherFile() async throws {
+        let bench = try VerifyBench()
+        try bench.makeSource(length: 1 << 20)
+        try await bench.backUp(to: "b")
+        let manifest = try bench.directory.read("b.manifest")
+        try bench.directory.write(manifest, to: "b.manifest.partial")
+        try bench.directory.write([1, 2, 3], to: "b.manifest")
+        _ = try? await bench.verify("b")
+        #expect(try bench.directory.read("b.manifest") == [1, 2, 3])
+        #expect(try bench.directory.read("b.manifest.partial") == manifest)
+    }
+
     /// The bitmap stays where the backup isn't sure; a source that takes the bitmap's change back is told.
     @Test(arguments: ["b.partial", "disk.qcow2"]) func bitmap(file: String) async throws {
         let shelf = try await BackupShelf()

@@ -56,6 +56,19 @@ import Testing
         #expect(try await restore(blank, to: "disk") { $0.copy.sourceFormat = .raw }.summary.virtualSize == 4096)
     }
 
+    /// A raw disk may look like anything. Its manifest says what it is.
+    @Test func rawByItsManifest() async throws {
+        var content = [UInt8](repeating: 7, count: 8192)
+        content.replaceSubrange(0..<6, with: [0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe])
+        let disk = try directory.write(content, to: "luks").string
+        var request = BackupRequest(source: disk, target: directory.file("b").string)
+        (request.sourceFormat, request.targetFormat) = (.raw, .raw)
+        _ = try await BackupOperation(request) { _ in }.run()
+        let result = try await restore(directory.file("b").string, to: "restored") { $0.targetFormat = .raw }
+        #expect(result.summary.proof == .all)
+        #expect(try directory.read("restored") == content)
+    }
+
     /// Nothing takes another format than what it replaces without being asked to; what is empty has none.
     @Test(arguments: [0, 3, 4096])
     func formatOfWhatIsReplaced(count: Int) async throws {

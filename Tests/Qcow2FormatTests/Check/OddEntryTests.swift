@@ -194,7 +194,8 @@ import Testing
         #expect(content[(10 * 512)...] == sample.expected[(10 * 512)...])
     }
 
-    /// The file ends inside an extended entry, whose first half breaks a rule.
+    /// The file ends inside an extended entry, whose first half breaks a rule. What its missing entries led to may not be
+    /// given away.
     @Test(arguments: [2, 1 << 62 | 1 << 40, 1 << 63 | 0x200] as [UInt64]) func cutEntry(_ entry: UInt64) async throws {
         var kind = ImageCase(clusterBits: 14)
         kind.hasExtendedL2 = true
@@ -206,8 +207,12 @@ import Testing
         sample.set(1 << 63 | UInt64(table), at: sample.l1)
         sample.bytes.removeLast(8)
         sample.set(entry, at: sample.bytes.count - 8)
-        let (before, content) = try await sample.repaired()
-        #expect(!before.isClean)
+        let device = sample.device
+        let outcome = try await Qcow2Check(device).repair(.all) { _ in }
+        #expect(!outcome.before.isClean && outcome.before.leaks > 0)
+        #expect(outcome.after.corruptions == 0 && outcome.leaksFixed == 0, "\(outcome.after.problems)")
+        let image = try await sample.open(device)
+        let content = try await image.bytes(at: 0, count: Int(image.length))
         let cluster = 1 << 14
         #expect(content[..<cluster] == sample.expected[..<cluster])
         #expect(content[cluster...].allSatisfy { $0 == 0 })
