@@ -15,14 +15,22 @@ struct CheckFixtureTests {
     }
 
     /// What qemu-img's check doesn't see: it can't read the image either.
-    private static let overlooked: [String: UInt64] = ["bad-l2-zero-in-version-2": 1]
+    private static let overlooked: [String: UInt64] = [
+        "bad-l2-zero-in-version-2": 1, "bad-truncated-in-compressed-data": 1,
+    ]
+
+    /// Of which qemu-img takes a part for zeroes that isn't there.
+    private static let misread: Set<String> = ["bad-truncated-in-l1"]
 
     /// What nobody can know any more: where the L1 table was, or that of a snapshot. Freeing what they led to would
     /// destroy what may still be saved, so they stay corrupt; qemu-img frees it.
     private static let lost: Set<String> = [
         "bad-l1-offset-past-end", "bad-snapshot-l1-past-end", "bad-snapshot-l1-size-2-31",
-        "bad-snapshot-table-past-end",
+        "bad-snapshot-table-past-end", "bad-truncated-in-l1",
     ]
+
+    /// Whose leaks stay, since an L2 table that is cut off may have led there.
+    private static let leaking: Set<String> = ["truncated-in-l2-table"]
 
     @Test(arguments: try checkable()) func numbers(of fixture: Fixture) async throws {
         try await withTemporaryDirectory { directory in
@@ -41,6 +49,10 @@ struct CheckFixtureTests {
             let ours = try JSONDecoder().decode(CheckNumbers.self, from: Data(result.outputBytes))
             if let overlooked {
                 #expect(ours.corruptions == overlooked && numbers.corruptions == nil, "\(result)")
+                return
+            }
+            if Self.misread.contains(fixture.name) {
+                #expect(ours.corruptions ?? 0 > 0 && numbers.corruptions ?? 0 > 0, "\(result)")
                 return
             }
             #expect(ours == numbers, "\(result)")
@@ -62,7 +74,9 @@ struct CheckFixtureTests {
             #expect(result.standardError.contains("Repairing: "), "\(result)")
             let peer = try await CheckNumbers.ofPeer(path)
             if Self.lost.contains(fixture.name) {
-                #expect(result.exitCode == 2 && peer.exitCode == 2)
+                #expect(result.exitCode == 2 && (peer.exitCode == 2 || Self.misread.contains(fixture.name)))
+            } else if Self.leaking.contains(fixture.name) {
+                #expect(result.exitCode == 3 && peer.exitCode == 3)
             } else {
                 #expect(result.exitCode == 0 && peer.exitCode == 0, "\(result)")
             }
