@@ -65,7 +65,7 @@ public struct ForeignFormat: Sendable, Equatable {
 
     /// Bytes that the marks lie in.
     private static let headLength: UInt64 = 512
-    /// Where a disk in a VHD of fixed size ends, something follows that says so.
+    /// Where a disk in a VHD of fixed size ends, or the parts of a DMG, something follows that says so.
     private static let footerLength: UInt64 = 512
 
     /// The format of a file that is no qcow2 image; `nil` where nothing speaks against a raw disk.
@@ -75,6 +75,10 @@ public struct ForeignFormat: Sendable, Equatable {
         guard file.length >= 2 * footerLength else { return nil }
         let end = file.length - footerLength
         let footer = try await file.contents(at: end, count: Int(footerLength))
+        // With the version and the length of the footer, so that no content of a disk is taken for it by chance.
+        if footer.starts(with: Array("koly".utf8) + [0, 0, 0, 4, 0, 0, 2, 0]) {
+            return ForeignFormat(name: "DMG", remedy: .convert("dmg"))
+        }
         // The size of the disk that the footer tells of is what lies before it.
         let size: UInt64? = try? footer.span.bytes.bigEndian(at: 48)
         return footer.starts(with: Array("conectix".utf8)) && size == end

@@ -33,6 +33,8 @@ import Testing
         Case("xz", [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0]), Case("zstd", [0x28, 0xB5, 0x2F, 0xFD]),
         Case("lz4", [0x04, 0x22, 0x4D, 0x18]), Case("bzip2", "BZh9" + "1AY&SY"), Case("zip", "PK\u{3}\u{4}"),
         Case("7z", [0x37, 0x7A, 0xBC, 0xAF, 0x27, 0x1C]), Case("tar", "ustar", at: 257),
+        Case("cloop", "#V2.0 Format"), Case("Proxmox VMA", "VMA\0"),
+        Case("DMG", Array("koly".utf8) + [0, 0, 0, 4, 0, 0, 2, 0], at: 4096 - 512),
     ]
 
     private static func bytes(_ test: Case, length: Int = 4096) -> [UInt8] {
