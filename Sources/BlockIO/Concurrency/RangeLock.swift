@@ -8,13 +8,23 @@ public final class RangeLock: Sendable {
     private struct Request {
         let id: UInt64
         let range: Range<UInt64>
+        /// What of `range` is wanted, ascending; `nil` for all of it.
+        let parts: [Range<UInt64>]?
         let isShared: Bool
         /// Requests before this one that overlap it and are not done.
         var blockers: Int
         var continuation: CheckedContinuation<Void, Never>?
 
-        func excludes(_ other: Range<UInt64>, isShared otherIsShared: Bool) -> Bool {
-            !(isShared && otherIsShared) && range.overlaps(other)
+        func excludes(_ other: Request) -> Bool {
+            guard !(isShared && other.isShared), range.overlaps(other.range) else { return false }
+            if parts == nil, other.parts == nil { return true }
+            let (mine, theirs) = (parts ?? [range], other.parts ?? [other.range])
+            var (i, j) = (0, 0)
+            while i < mine.count, j < theirs.count {
+                if mine[i].overlaps(theirs[j]) { return true }
+                if mine[i].upperBound <= theirs[j].upperBound { i += 1 } else { j += 1 }
+            }
+            return false
         }
     }
 
@@ -42,12 +52,25 @@ public final class RangeLock: Sendable {
     /// - Parameter isShared: whether others that share may hold them at the same time.
     /// - Returns: what `release` wants.
     public func acquire(_ range: Range<UInt64>, isShared: Bool = false) async -> UInt64 {
+        await acquire(range, parts: nil, isShared: isShared)
+    }
+
+    /// Waits for the bytes of several ranges at once: taken one after the other, two requests could wait for each other.
+    ///
+    /// - Parameter ranges: at least one, ascending and apart from each other.
+    /// - Returns: what `release` wants.
+    public func acquire(_ ranges: [Range<UInt64>]) async -> UInt64 {
+        await acquire(ranges[0].lowerBound..<ranges[ranges.count - 1].upperBound, parts: ranges, isShared: false)
+    }
+
+    private func acquire(_ range: Range<UInt64>, parts: [Range<UInt64>]?, isShared: Bool) async -> UInt64 {
         let (id, mustWait) = state.withLock { state in
             let id = state.nextID
             state.nextID += 1
-            let blockers = state.requests.count { $0.excludes(range, isShared: isShared) }
-            state.requests.append(Request(id: id, range: range, isShared: isShared, blockers: blockers))
-            return (id, blockers > 0)
+            var request = Request(id: id, range: range, parts: parts, isShared: isShared, blockers: 0)
+            request.blockers = state.requests.count { $0.excludes(request) }
+            state.requests.append(request)
+            return (id, request.blockers > 0)
         }
         guard mustWait else { return id }
         await withCheckedContinuation { continuation in
@@ -74,7 +97,7 @@ public final class RangeLock: Sendable {
             var freed: [CheckedContinuation<Void, Never>] = []
             // Only requests that came later were waiting for this one.
             for later in index..<state.requests.count
-            where state.requests[later].excludes(request.range, isShared: request.isShared) {
+            where state.requests[later].excludes(request) {
                 state.requests[later].blockers -= 1
                 if state.requests[later].blockers == 0, let continuation = state.requests[later].continuation {
                     freed.append(continuation)

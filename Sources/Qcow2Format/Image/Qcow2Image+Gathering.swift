@@ -121,10 +121,7 @@ extension Qcow2Image {
     private func writeTogether(
         _ pieces: ArraySlice<TransferPiece>, from buffer: RawSpan
     ) async throws(BlockError) -> Bool {
-        // One lock from the first piece to the last. Locks taken one after the other could meet a request that covers
-        // several pieces, and each would wait for the other.
-        let ticket = await writes.acquire(
-            pieces[pieces.startIndex].offset..<pieces[pieces.endIndex - 1].range.upperBound)
+        let ticket = await writes.acquire(pieces.map(\.range))
         defer { writes.release(ticket) }
         guard let places = try await placeTogether(pieces) else { return false }
         let slice = pieces[pieces.startIndex].slice.lowerBound..<pieces[pieces.endIndex - 1].slice.upperBound

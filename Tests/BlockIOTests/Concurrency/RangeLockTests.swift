@@ -57,6 +57,30 @@ import Testing
         await lock.withLock(0..<40) {}
     }
 
+    /// Several ranges are taken at once; what lies between them is free.
+    @Test func severalRanges() async {
+        let lock = RangeLock()
+        let pieces = await lock.acquire([0..<10, 20..<30, 40..<50])
+        let between = await lock.acquire([10..<20, 30..<40, 60..<70])
+        await lock.withLock(50..<60) {}
+        let order = Locked<[String]>([])
+        await withTaskGroup { group in
+            group.addTask { await lock.withLock(25..<26) { order.withLock { $0.append("inside") } } }
+            while lock.waitingCount < 1 { await Task.yield() }
+            group.addTask {
+                let ticket = await lock.acquire([45..<46, 62..<63])
+                order.withLock { $0.append("both") }
+                lock.release(ticket)
+            }
+            while lock.waitingCount < 2 { await Task.yield() }
+            #expect(order.withLock { $0.isEmpty })
+            lock.release(pieces)
+            while order.withLock({ $0.isEmpty }) { await Task.yield() }
+            lock.release(between)
+        }
+        #expect(order.withLock { $0 } == ["inside", "both"])
+    }
+
     /// Who waits for an exclusive range is not passed for ever by those who share.
     @Test func sharersQueueBehindOthers() async {
         let lock = RangeLock()
