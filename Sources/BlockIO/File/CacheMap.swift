@@ -11,8 +11,22 @@ struct CacheMap {
     static let blockLength: UInt64 = 512 << 10
     private static let capacity = 1024
 
-    /// One bit for each block of a region: most of it was in the cache.
-    typealias Blocks = UInt64
+    /// One bit for each block of a region.
+    struct Blocks {
+        /// Most of the block was in the cache.
+        var cached: UInt64
+        /// A part of it was, and not most: in a sparse file that may be all that it holds.
+        var mixed: UInt64
+
+        static let nothing = Blocks(cached: 0, mixed: 0)
+        static let everything = Blocks(cached: .max, mixed: 0)
+    }
+
+    enum Status {
+        case cached, notCached
+        /// To be asked of each request.
+        case mixed
+    }
 
     private var regions: [UInt64: Blocks] = [:]
 
@@ -26,12 +40,18 @@ struct CacheMap {
     }
 
     /// Where the block ends that holds a byte, or the last one behind it in its region that is like it.
-    static func end(of blocks: Blocks, at offset: UInt64) -> (end: UInt64, isCached: Bool) {
+    static func end(of blocks: Blocks, at offset: UInt64) -> (end: UInt64, status: Status) {
         let region = offset / regionLength
         let first = offset % regionLength / blockLength
-        let isCached = blocks >> first & 1 == 1
-        let same = isCached ? ~(blocks >> first) : blocks >> first
-        let count = min(UInt64(same.trailingZeroBitCount), regionLength / blockLength - first)
-        return (region * regionLength + (first + count) * blockLength, isCached)
+        let (status, others): (Status, UInt64) =
+            if blocks.cached >> first & 1 == 1 {
+                (.cached, ~blocks.cached)
+            } else if blocks.mixed >> first & 1 == 1 {
+                (.mixed, ~blocks.mixed)
+            } else {
+                (.notCached, blocks.cached | blocks.mixed)
+            }
+        let count = min(UInt64((others >> first).trailingZeroBitCount), regionLength / blockLength - first)
+        return (region * regionLength + (first + count) * blockLength, status)
     }
 }

@@ -42,9 +42,9 @@ extension FileDevice {
         // Before the first page, and behind the last one.
         let start = position.alignedUp(to: direct.alignment) ?? .max
         guard start == position else { return (Int(min(start - position, UInt64(rest))), nil) }
-        guard whole > 0, let (end, isCached) = cacheStatus(at: position) else { return (rest, nil) }
+        guard whole > 0, let (end, status) = cacheStatus(at: position) else { return (rest, nil) }
         let length = min(end - position, whole)
-        return (Int(length), isCached ? nil : direct)
+        return (Int(length), isCached(position..<position + length, status) ? nil : direct)
     }
 
     /// What to read directly through; `nil` where that can't be done.
@@ -96,13 +96,23 @@ extension FileDevice {
     // MARK: The page cache
 
     /// Whether what lies at an offset was in the page cache, and up to where that holds; `nil` where nobody knows.
-    private func cacheStatus(at offset: UInt64) -> (end: UInt64, isCached: Bool)? {
+    private func cacheStatus(at offset: UInt64) -> (end: UInt64, status: CacheMap.Status)? {
         let region = offset / CacheMap.regionLength
         // Before the kernel reads ahead into the next one.
         guard let blocks = cachedBlocks(ofRegion: region), cachedBlocks(ofRegion: region + 1) != nil else {
             return nil
         }
         return CacheMap.end(of: blocks, at: offset)
+    }
+
+    private func isCached(_ range: Range<UInt64>, _ status: CacheMap.Status) -> Bool {
+        switch status {
+        case .cached: return true
+        case .notCached: return false
+        case .mixed:
+            let length = range.upperBound - range.lowerBound
+            return calls.cachedLength(descriptor.rawValue, range.lowerBound, length).map { $0 > length / 2 } ?? true
+        }
     }
 
     private func cachedBlocks(ofRegion index: UInt64) -> CacheMap.Blocks? {
@@ -114,17 +124,17 @@ extension FileDevice {
 
     private func lookForCachedBlocks(inRegion index: UInt64) -> CacheMap.Blocks? {
         let start = index * CacheMap.regionLength
-        guard start < length else { return 0 }
+        guard start < length else { return .nothing }
         let count = min(CacheMap.regionLength, length - start)
         guard let all = calls.cachedLength(descriptor.rawValue, start, count) else { return nil }
-        if all == 0 { return 0 }
-        if all >= count { return .max }
-        var blocks: CacheMap.Blocks = 0
+        if all == 0 { return .nothing }
+        if all >= count { return .everything }
+        var blocks = CacheMap.Blocks.nothing
         for block in 0..<count.dividedRoundingUp(by: CacheMap.blockLength) {
             let inside = block * CacheMap.blockLength
             let length = min(CacheMap.blockLength, count - inside)
             guard let cached = calls.cachedLength(descriptor.rawValue, start + inside, length) else { return nil }
-            if cached > length / 2 { blocks |= 1 << block }
+            if cached > length / 2 { blocks.cached |= 1 << block } else if cached > 0 { blocks.mixed |= 1 << block }
         }
         return blocks
     }

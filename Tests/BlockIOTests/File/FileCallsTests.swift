@@ -177,6 +177,40 @@ import Testing
         #expect(reads.withLock { $0.count } == 16)
     }
 
+    /// Of a sparse file little can be in the page cache, and yet all that it holds.
+    @Test func cachedIslands() async throws {
+        let block = CacheMap.blockLength
+        let island: UInt64 = 65536
+        do {
+            let file = try device(FileCalls())
+            try await file.resize(to: 8 * block)
+            for index in 0..<8 {
+                try await file.write(at: UInt64(index) * block, bytes: [UInt8](repeating: 1, count: Int(island)))
+            }
+        }
+        var calls = FileCalls()
+        let direct = Peculiarity.watchDirect(&calls)
+        // Those of the odd blocks are in the cache.
+        calls.cachedLength = { _, offset, length in
+            if length > block { return 4 * island }
+            guard offset / block % 2 == 1 else { return 0 }
+            return min(length, island - min(offset % block, island))
+        }
+        let isDirect = Locked<[Bool]>([])
+        calls.read = { descriptor, memory, offset in
+            isDirect.withLock { $0.append(direct.contains(descriptor)) }
+            return FileCalls().read(descriptor, memory, offset)
+        }
+        let file = try device(calls, .readOnly)
+        var buffer = AlignedBuffer(count: Int(island))
+        for index in 0..<8 {
+            var bytes = buffer.mutableBytes
+            try await file.read(at: UInt64(index) * block, into: &bytes)
+        }
+        try #require(!direct.isEmpty, "the file system of temporary files takes no direct I/O")
+        #expect(isDirect.withLock { $0 } == (0..<8).map { $0 % 2 == 0 })
+    }
+
     /// The cache is looked at a region ahead of what is read.
     @Test func cacheStatusIsAhead() async throws {
         let region = CacheMap.regionLength
