@@ -19,7 +19,6 @@ let optimisedC: [CSetting] = isOptimised ? [.unsafeFlags(["-O2"], .when(configur
 let settings: [SwiftSetting] =
     [
         .enableUpcomingFeature("ExistentialAny"),
-        .enableUpcomingFeature("InternalImportsByDefault"),
         .enableUpcomingFeature("MemberImportVisibility"),
         // An async function runs where its caller runs: blocking I/O stays on the worker threads.
         .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
@@ -58,7 +57,8 @@ let fuzzTargets: [Target] =
         .executableTarget(
             name: "fuzz-targets",
             dependencies: [
-                "BackupManifest", "BinaryCoding", "BlockIO", "FormatTestSupport", "Qcow2Format", "TestSupport",
+                "BackupManifest", "BinaryCoding", "BlockIO", "DiskChain", "FormatTestSupport", "Qcow2Format",
+                "TestSupport",
             ],
             path: "tools/fuzz-targets", swiftSettings: settings)
     ] : []
@@ -83,13 +83,19 @@ let package = Package(
         library(
             "Qcow2Format",
             ["BinaryCoding", "BlockIO", "DirtyBitmaps", system] + compressors.map { .byName(name: $0.name) }),
+        library("DiskChain", ["BinaryCoding", "BlockIO", "Qcow2Format", system]),
         library("BackupCore", ["BinaryCoding", "BlockIO", "DirtyBitmaps", system]),
         library(
             "BackupService",
-            ["BackupCore", "BackupManifest", "BinaryCoding", "BlockIO", "DirtyBitmaps", "Qcow2Format", system]),
+            [
+                "BackupCore", "BackupManifest", "BinaryCoding", "BlockIO", "DirtyBitmaps", "DiskChain", "Qcow2Format",
+                system,
+            ]),
         .executableTarget(
             name: "qcowbackup",
-            dependencies: ["BackupManifest", "BackupService", "BlockIO", "Qcow2Format", arguments],
+            dependencies: [
+                "BackupCore", "BackupManifest", "BackupService", "BlockIO", "DiskChain", "Qcow2Format", arguments,
+            ],
             swiftSettings: settings),
 
         .executableTarget(
@@ -106,29 +112,38 @@ let package = Package(
         tests("BlockIOTests", ["BlockIO", "CLinux", "TestSupport", system]),
         tests("DirtyBitmapsTests", ["DirtyBitmaps", "TestSupport"]),
         tests("BackupManifestTests", ["BackupManifest", "BlockIO", "DirtyBitmaps", "TestSupport", system]),
+        tests("DiskChainTests", ["BlockIO", "DiskChain", "Qcow2Format", "TestSupport", system]),
         tests(
             "Qcow2FormatTests",
             [
-                "BinaryCoding", "BlockIO", "CZlib", "CZstd", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format",
+                "BinaryCoding", "BlockIO", "CZlib", "CZstd", "DirtyBitmaps", "DiskChain", "FormatTestSupport",
+                "Qcow2Format",
                 "TestSupport", system,
             ]),
         // The formats for one suite alone: jobs from and to real files.
         tests(
             "BackupCoreTests",
-            ["BackupCore", "BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
+            [
+                "BackupCore", "BlockIO", "DirtyBitmaps", "DiskChain", "FormatTestSupport", "Qcow2Format", "TestSupport",
+                system,
+            ]),
         tests(
             "BackupServiceTests",
             [
-                "BackupCore", "BackupManifest", "BackupService", "BlockIO", "CLinux", "DirtyBitmaps",
+                "BackupCore", "BackupManifest", "BackupService", "BlockIO", "CLinux", "DirtyBitmaps", "DiskChain",
                 "FormatTestSupport",
                 "Qcow2Format", "TestSupport", system,
             ]),
         tests(
             "ProgramTests",
             [
-                "BackupManifest", "BackupService", "BlockIO", "Qcow2Format", "TestSupport", "qcowbackup", arguments,
+                "BackupCore", "BackupManifest", "BackupService", "BlockIO", "DiskChain", "Qcow2Format", "TestSupport",
+                "qcowbackup",
+                arguments,
                 system,
             ]),
-        tests("InteropTests", ["BlockIO", "DirtyBitmaps", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
+        tests(
+            "InteropTests",
+            ["BlockIO", "DirtyBitmaps", "DiskChain", "FormatTestSupport", "Qcow2Format", "TestSupport", system]),
     ]
 )

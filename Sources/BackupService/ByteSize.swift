@@ -3,10 +3,10 @@
 import BinaryCoding
 
 /// A number of bytes as people write it: binary units, `64K`, `1.5G`, `2T` in, `3.8 GiB` out.
-public struct ByteSize: Equatable, Sendable {
-    public let bytes: UInt64
+package struct ByteSize: Equatable, Sendable {
+    package let bytes: UInt64
 
-    public init(_ bytes: UInt64) {
+    package init(_ bytes: UInt64) {
         self.bytes = bytes
     }
 
@@ -20,7 +20,7 @@ public struct ByteSize: Equatable, Sendable {
     ///
     /// `nil` for anything else: signs, spaces, exponents, `kB` (which may mean 1000), a fraction of a byte, more than
     /// 64 bits.
-    public init?(parsing text: some StringProtocol) {
+    package init?(parsing text: some StringProtocol) {
         var rest = Substring(text)
         let whole = rest.prefix(while: Self.isDigit)
         guard let wholeNumber = UInt64(whole) else { return nil }
@@ -68,7 +68,7 @@ public struct ByteSize: Equatable, Sendable {
 extension ByteSize: CustomStringConvertible {
     /// The size in the largest unit that it fills, with one decimal below 100 unless that is zero: `512 B`, `64 KiB`,
     /// `3.8 GiB`.
-    public var description: String {
+    package var description: String {
         guard bytes >= 1024 else { return "\(bytes) B" }
         var index = (63 - bytes.leadingZeroBitCount) / 10
         if index < Self.units.count, Self.wholes(of: bytes, shift: index * 10) == 1024 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public enum ProgramVersion {
-    public static let current = "0.1.0"
+package enum ProgramVersion {
+    package static let current = "0.1.0"
 }

@@ -2,13 +2,14 @@
 
 import BackupCore
 import BlockIO
+import DiskChain
 import Qcow2Format
 import SystemPackage
 
 extension ServiceError {
     /// What a failed request to a device means for the user.
     init(_ error: BlockError) {
-        self.init(Self.code(of: error), "\(error)", advice: Self.advice(for: error))
+        self.init(Self.code(of: error), "\(error)", advice: Self.advice(for: error), underlying: error)
     }
 
     /// What a failed request to the target, or to a file of its, means for the user.
@@ -23,22 +24,25 @@ extension ServiceError {
         switch error {
         case .file(_, let role, let cause):
             let inner = ServiceError(cause)
-            self.init(inner.code, "\(error)", advice: Self.advice(for: cause, role: role) ?? inner.advice)
+            self.init(
+                inner.code, "\(error)", advice: Self.advice(for: cause, role: role) ?? inner.advice, underlying: error)
         case .unknownBackingFormat:
             self.init(
-                .usage, "\(error)", advice: "say what it is with -F qcow2 or -F raw; it is never guessed")
+                .usage, "\(error)", advice: "say what it is with -F qcow2 or -F raw; it is never guessed",
+                underlying: error)
         case .unsupportedFormat:
             self.init(
-                .unsupported, "\(error)", advice: "qemu-img convert -O qcow2 makes one image of all that the disk shows"
-            )
+                .unsupported, "\(error)",
+                advice: "qemu-img convert -O qcow2 makes one image of all that the disk shows",
+                underlying: error)
         case .unusableBackingName:
-            self.init(.unsupported, "\(error)")
+            self.init(.unsupported, "\(error)", underlying: error)
         case .loop, .tooDeep, .dataFileNotNamed:
-            self.init(.corrupt, "\(error)")
+            self.init(.corrupt, "\(error)", underlying: error)
         case .ambiguousName:
-            self.init(.usage, "\(error)")
+            self.init(.usage, "\(error)", underlying: error)
         case .noSnapshots:
-            self.init(.usage, "\(error)", advice: "--snapshot is for qcow2 images")
+            self.init(.usage, "\(error)", advice: "--snapshot is for qcow2 images", underlying: error)
         }
     }
 
@@ -47,15 +51,15 @@ extension ServiceError {
         case .copy(let failure):
             self.init(
                 Self.code(of: failure.underlying), "\(failure.underlying)",
-                advice: Self.advice(for: failure.underlying))
+                advice: Self.advice(for: failure.underlying), underlying: error)
         case .scan(_, let underlying), .clusterSizeUnknown(_, let underlying):
-            self.init(Self.code(of: underlying), "\(error)", advice: Self.advice(for: underlying))
+            self.init(Self.code(of: underlying), "\(error)", advice: Self.advice(for: underlying), underlying: error)
         case .cancelled:
             self = .cancelled
         case .compressionUnsupported:
-            self.init(.unsupported, "\(error)")
+            self.init(.unsupported, "\(error)", underlying: error)
         default:
-            self.init(.usage, "\(error)")
+            self.init(.usage, "\(error)", underlying: error)
         }
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// Why an operation failed, for a person and for a script.
-public struct ServiceError: Error, Sendable, Equatable {
+package struct ServiceError: Error, Sendable {
     /// Stable names that scripts may rely on.
-    public enum Code: String, Sendable, CaseIterable {
+    package enum Code: String, Sendable, CaseIterable {
         /// The request contradicts itself or asks for what can't be.
         case usage
         /// Another process uses the image.
@@ -26,15 +26,32 @@ public struct ServiceError: Error, Sendable, Equatable {
         case io
     }
 
-    public let code: Code
+    package let code: Code
     /// One line: what failed, on which file, why.
-    public let message: String
+    package let message: String
     /// What to do about it, where there is something.
-    public let advice: String?
+    package let advice: String?
+    /// The error of the layer below that it comes of; `nil` for what was found out here.
+    package let underlying: (any Error)?
 
-    public init(_ code: Code, _ message: String, advice: String? = nil) {
+    package init(_ code: Code, _ message: String, advice: String? = nil, underlying: (any Error)? = nil) {
         self.code = code
         self.message = message
         self.advice = advice
+        self.underlying = underlying
+    }
+}
+
+extension ServiceError {
+    /// The same error with other advice.
+    func advising(_ advice: String?) -> ServiceError {
+        ServiceError(code, message, advice: advice, underlying: underlying)
+    }
+}
+
+extension ServiceError: Equatable {
+    /// Equal are errors that tell the user the same.
+    package static func == (one: ServiceError, other: ServiceError) -> Bool {
+        one.code == other.code && one.message == other.message && one.advice == other.advice
     }
 }

@@ -25,8 +25,8 @@ enum ServicePath {
     /// The name by which an image is to find another later, from wherever it is read: without symbolic links, since a link
     /// such as `latest` leads elsewhere tomorrow. Devices are named by links such as `/dev/vg/disk` and have other names
     /// of their own after each start: there the link is what stays.
-    static func recorded(_ path: String, kind: FileKind) throws(ServiceError) -> String {
-        kind == .blockDevice ? absolute(path) : try resolved(path)
+    static func recorded(_ path: String, isFixed: Bool) throws(ServiceError) -> String {
+        isFixed ? absolute(path) : try resolved(path)
     }
 
     /// The file's own path, behind all symbolic links.
@@ -36,5 +36,10 @@ enum ServicePath {
         }
         defer { free(resolved) }
         return String(cString: resolved)
+    }
+
+    /// What a path leads to; `nil` for nothing.
+    static func status(of path: String) throws(ServiceError) -> FileStatus? {
+        try translated { () throws(BlockError) in try FileStatus(path: path) }
     }
 }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// Thrown when a field lies, wholly or in part, outside the bytes at hand.
-public struct OutOfBoundsField: Error, Equatable, Sendable {
+@usableFromInline
+package struct OutOfBoundsField: Error, Equatable, Sendable {
     /// Byte offset of the field.
-    public let offset: Int
+    package let offset: Int
     /// Length of the field in bytes.
-    public let length: Int
+    package let length: Int
     /// Length in bytes of what was to hold it.
-    public let available: Int
+    package let available: Int
 
-    public init(offset: Int, length: Int, available: Int) {
+    @usableFromInline
+    package init(offset: Int, length: Int, available: Int) {
         self.offset = offset
         self.length = length
         self.available = available
@@ -21,7 +23,7 @@ extension RawSpan {
     ///
     /// - Throws: `OutOfBoundsField` where the field does not lie inside the span.
     @inlinable
-    public func bigEndian<Field: FixedWidthInteger & BitwiseCopyable>(
+    package func bigEndian<Field: FixedWidthInteger & BitwiseCopyable>(
         at offset: Int, as type: Field.Type = Field.self
     ) throws(OutOfBoundsField) -> Field {
         let width = MemoryLayout<Field>.size
@@ -34,7 +36,7 @@ extension RawSpan {
     /// Copies bytes out.
     ///
     /// - Throws: `OutOfBoundsField` where they do not all lie inside the span.
-    public func bytes(at offset: Int, count: Int) throws(OutOfBoundsField) -> [UInt8] {
+    package func bytes(at offset: Int, count: Int) throws(OutOfBoundsField) -> [UInt8] {
         guard offset >= 0, count >= 0, count <= byteCount, offset <= byteCount - count else {
             throw OutOfBoundsField(offset: offset, length: count, available: byteCount)
         }
@@ -46,7 +48,7 @@ extension MutableRawSpan {
     /// Encodes an integer big-endian at a byte offset of any alignment, which must lie inside the span.
     @inlinable
     @_lifetime(self: copy self)
-    public mutating func storeBigEndian<Field: FixedWidthInteger & BitwiseCopyable>(_ value: Field, at offset: Int) {
+    package mutating func storeBigEndian<Field: FixedWidthInteger & BitwiseCopyable>(_ value: Field, at offset: Int) {
         storeBytes(of: value.bigEndian, toByteOffset: offset, as: Field.self)
     }
 }
@@ -54,7 +56,7 @@ extension MutableRawSpan {
 extension [UInt8] {
     /// Encodes an integer big-endian at a byte offset, which must lie inside the array.
     @inlinable
-    public mutating func storeBigEndian<Field: FixedWidthInteger & BitwiseCopyable>(_ value: Field, at offset: Int) {
+    package mutating func storeBigEndian<Field: FixedWidthInteger & BitwiseCopyable>(_ value: Field, at offset: Int) {
         var span = mutableSpan
         var bytes = span.mutableBytes
         bytes.storeBigEndian(value, at: offset)
@@ -62,7 +64,7 @@ extension [UInt8] {
 
     /// Appends an integer, big-endian.
     @inlinable
-    public mutating func appendBigEndian<Field: FixedWidthInteger>(_ value: Field) {
+    package mutating func appendBigEndian<Field: FixedWidthInteger>(_ value: Field) {
         var rest = Field.bitWidth
         while rest > 0 {
             rest -= 8

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
-public import SystemPackage
+import BlockIO
+import SystemPackage
 
 /// What is wrong with an image, and where.
-public struct Qcow2Error: LayerError {
+package struct Qcow2Error: LayerError {
     /// The file that holds the broken or unsupported structure.
-    public let image: String
-    public let problem: Problem
+    package let image: String
+    package let problem: Problem
 
-    public init(image: String, _ problem: Problem) {
+    package init(image: String, _ problem: Problem) {
         self.image = image
         self.problem = problem
     }
 
     /// A table or another structure that lies somewhere in the file.
-    public enum Structure: String, Sendable {
+    package enum Structure: String, Sendable {
         case header
         case l1Table = "L1 table"
         case l2Table = "L2 table"
@@ -31,7 +31,7 @@ public struct Qcow2Error: LayerError {
     }
 
     /// One case for each check that can fail. Offsets and lengths are in bytes.
-    public enum Problem: Error {
+    package enum Problem: Error {
         case notQcow2
         case version(UInt32)
         case truncatedHeader(length: UInt64)
@@ -65,7 +65,7 @@ public struct Qcow2Error: LayerError {
         case option(name: String, rule: String)
     }
 
-    public var errno: Errno {
+    package var errno: Errno {
         switch problem {
         case .encrypted, .incompatibleFeatures, .version: .notSupported
         case .tooLarge: .fileTooLarge
@@ -78,13 +78,13 @@ public struct Qcow2Error: LayerError {
         }
     }
 
-    public var description: String {
+    package var description: String {
         "\(image): \(problem)"
     }
 }
 
 extension Qcow2Error.Problem: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .notQcow2:
             "not a qcow2 image: the magic number is missing"
@@ -147,3 +147,6 @@ extension Qcow2Error.Problem: CustomStringConvertible {
         }
     }
 }
+
+/// A number as it is written where its bits matter.
+func hex(_ value: some BinaryInteger) -> String { "0x" + String(value, radix: 16) }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import TestSupport
 import BlockIO
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import BackupCore

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import TestSupport
 import BlockIO
 import DirtyBitmaps
 import SystemPackage
+import TestSupport
 import TestSupport
 import Testing
 

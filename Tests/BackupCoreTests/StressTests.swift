@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import FormatTestSupport
 import Qcow2Format
 import SystemPackage
@@ -76,7 +77,7 @@ import Testing
             #expect(job.progress.offset == job.progress.length)
             try await target.close()
 
-            let stored = try FileDevice(path: directory.file(name).string, access: .readOnly, lock: nil)
+            let stored = try LocalStorage.open(directory.file(name).string, access: .readOnly, lock: nil)
             let image = try await Qcow2File(stored).open(backing: backing)
             let found = try await image.bytes(at: 0, count: Self.length)
             #expect(haveSameBytes(found, expected), "round \(round)")
@@ -86,19 +87,19 @@ import Testing
         #expect(try await writer.value > 10)
     }
 
-    private static func file(_ name: String, in directory: TemporaryDirectory) throws -> FileDevice {
-        try FileDevice(path: directory.file(name).string, access: .create, lock: nil)
+    private static func file(_ name: String, in directory: TemporaryDirectory) throws -> any Storage {
+        try LocalStorage.open(directory.file(name).string, access: .create, lock: nil)
     }
 
     private static func options(backedBy name: String, _ format: ImageFormat) -> Qcow2Options {
         var options = Qcow2Options(size: UInt64(length))
         options.backingFileName = name
-        options.backingFormat = format
+        options.backingFormat = format.rawValue
         return options
     }
 
     /// Half of it data, in runs of a megabyte.
-    private static func fill(_ file: FileDevice) async throws {
+    private static func fill(_ file: any Storage) async throws {
         for start in stride(from: 0, to: length, by: 2 << 20) {
             let count = min(1 << 20, length - start)
             let bytes = ImageModel.noise(count: count, from: start)

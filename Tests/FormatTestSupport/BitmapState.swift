@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
-public import DirtyBitmaps
-public import Qcow2Format
+import BlockIO
+import DirtyBitmaps
+import Qcow2Format
 
 /// The persistent bitmaps of an image with all their bits, for comparison.
-public struct BitmapState: Sendable, Equatable {
-    public struct Bitmap: Sendable, Equatable {
-        public var name: String
-        public var granularity: UInt64
-        public var isRecording: Bool
-        public var defect: BitmapDefect?
+package struct BitmapState: Sendable, Equatable {
+    package struct Bitmap: Sendable, Equatable {
+        package var name: String
+        package var granularity: UInt64
+        package var isRecording: Bool
+        package var defect: BitmapDefect?
         /// Dirty ranges in bytes, ascending; `nil` where the bits can't be relied on.
-        public var areas: [Range<UInt64>]?
+        package var areas: [Range<UInt64>]?
 
-        public init(
+        package init(
             name: String, granularity: UInt64, isRecording: Bool, defect: BitmapDefect? = nil,
             areas: [Range<UInt64>]? = []
         ) {
@@ -26,17 +26,17 @@ public struct BitmapState: Sendable, Equatable {
         }
     }
 
-    public var bitmaps: [Bitmap]
+    package var bitmaps: [Bitmap]
 
-    public init(_ bitmaps: [Bitmap] = []) {
+    package init(_ bitmaps: [Bitmap] = []) {
         self.bitmaps = bitmaps
     }
 
     /// By name.
-    public var sorted: BitmapState { BitmapState(bitmaps.sorted { $0.name < $1.name }) }
+    package var sorted: BitmapState { BitmapState(bitmaps.sorted { $0.name < $1.name }) }
 
     /// Loads everything.
-    public init(_ source: PersistentBitmaps) async throws(BlockError) {
+    package init(_ source: PersistentBitmaps) async throws(BlockError) {
         bitmaps = []
         for bitmap in source.list {
             let areas = bitmap.defect == nil ? try await source.load(bitmap.name).dirtyRanges() : nil
@@ -47,14 +47,14 @@ public struct BitmapState: Sendable, Equatable {
         }
     }
 
-    public init(readingFrom file: any StorageDevice) async throws(BlockError) {
+    package init(readingFrom file: any Storage) async throws(BlockError) {
         try await self.init(Qcow2File(file).openBitmaps())
     }
 }
 
 extension DirtyBitmap {
     /// Makes dirty what the ranges touch.
-    public mutating func set(_ ranges: [Range<UInt64>]) {
+    package mutating func set(_ ranges: [Range<UInt64>]) {
         for range in ranges { set(range) }
     }
 }

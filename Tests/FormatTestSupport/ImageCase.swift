@@ -1,42 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import Qcow2Format
+import Qcow2Format
 
 /// A kind of image to test, and the seed of what happens to it.
-public struct ImageCase: Sendable, CustomStringConvertible {
+package struct ImageCase: Sendable, CustomStringConvertible {
     /// How long the backing file is, compared to the disk.
-    public enum Backing: String, Sendable, CaseIterable {
+    package enum Backing: String, Sendable, CaseIterable {
         case none, shorter, longer, unaligned
     }
 
-    public enum DataFile: String, Sendable, CaseIterable {
+    package enum DataFile: String, Sendable, CaseIterable {
         case none, plain, raw
     }
 
-    public var clusterBits: Int
-    public var refcountOrder = 4
-    public var version: UInt32 = 3
-    public var hasExtendedL2 = false
-    public var backing = Backing.none
-    public var dataFile = DataFile.none
-    public var compressionType = CompressionType.zlib
-    public var seed: UInt64 = 0
+    package var clusterBits: Int
+    package var refcountOrder = 4
+    package var version: UInt32 = 3
+    package var hasExtendedL2 = false
+    package var backing = Backing.none
+    package var dataFile = DataFile.none
+    package var compressionType = CompressionType.zlib
+    package var seed: UInt64 = 0
     /// Length in bytes of a disk that exists; `nil` for one to be made.
-    public var sizeOverride: UInt64?
+    package var sizeOverride: UInt64?
 
-    public init(clusterBits: Int) {
+    package init(clusterBits: Int) {
         self.clusterBits = clusterBits
     }
 
     /// Length in bytes of the disk: several L2 tables of small clusters, and no multiple of the cluster.
-    public var size: UInt64 {
+    package var size: UInt64 {
         if let sizeOverride { return sizeOverride }
         let cluster = UInt64(1) << UInt64(clusterBits)
         let clusters: UInt64 = clusterBits <= 12 ? 300 : clusterBits <= 16 ? 21 : 2
         return clusters * cluster + (clusterBits > 10 ? 3 * 512 : 0)
     }
 
-    public var backingLength: UInt64? {
+    package var backingLength: UInt64? {
         switch backing {
         case .none: nil
         case .shorter: size / 2 / 512 * 512
@@ -45,7 +45,7 @@ public struct ImageCase: Sendable, CustomStringConvertible {
         }
     }
 
-    public var options: Qcow2Options {
+    package var options: Qcow2Options {
         var options = Qcow2Options(size: size)
         options.clusterBits = clusterBits
         options.refcountOrder = refcountOrder
@@ -54,7 +54,7 @@ public struct ImageCase: Sendable, CustomStringConvertible {
         options.compressionType = compressionType
         if backing != .none {
             options.backingFileName = "base.raw"
-            options.backingFormat = .raw
+            options.backingFormat = "raw"
         }
         if dataFile != .none {
             options.dataFileName = "data.raw"
@@ -63,7 +63,7 @@ public struct ImageCase: Sendable, CustomStringConvertible {
         return options
     }
 
-    public var description: String {
+    package var description: String {
         "v\(version) cluster \(1 << clusterBits) refcount \(1 << refcountOrder)\(hasExtendedL2 ? " extended-l2" : "") "
             + "backing \(backing) data-file \(dataFile) \(compressionType) seed \(seed)"
     }
@@ -73,7 +73,7 @@ public struct ImageCase: Sendable, CustomStringConvertible {
     /// - Parameters:
     ///   - orders: log2 of the refcount widths to take, by cluster bits.
     ///   - round: another number rotates the other properties on.
-    public static func crossProduct(orders: (Int) -> [Int], round: Int = 0) -> [ImageCase] {
+    package static func crossProduct(orders: (Int) -> [Int], round: Int = 0) -> [ImageCase] {
         var cases: [ImageCase] = []
         for clusterBits in 9...21 {
             for order in orders(clusterBits) {

@@ -6,7 +6,7 @@ import BlockIO
 /// Counts who uses which cluster of a closed image, and compares that with the refcounts: no leaks, no errors.
 ///
 /// Written without the library's own decoding, for images without snapshots.
-public struct ImageCheck {
+package struct ImageCheck {
     private let bytes: [UInt8]
     private let clusterBits: UInt64
     private let allowsLeaks: Bool
@@ -14,12 +14,12 @@ public struct ImageCheck {
     /// Clusters that entries call their own.
     private var owned: [UInt64: Bool] = [:]
     private var lastChunk: (UInt64, Bool) = (.max, false)
-    public private(set) var problems: [String] = []
+    package private(set) var problems: [String] = []
     /// Clusters that have a refcount and no user: what a crash may leave.
-    public private(set) var leakedClusters = 0
+    package private(set) var leakedClusters = 0
 
     /// - Parameter allowsLeaks: whether clusters without a user are counted apart.
-    public init(_ bytes: [UInt8], allowsLeaks: Bool = false) {
+    package init(_ bytes: [UInt8], allowsLeaks: Bool = false) {
         self.bytes = bytes
         self.allowsLeaks = allowsLeaks
         guard bytes.count >= 512, let bits: UInt32 = try? bytes.span.bytes.bigEndian(at: 20) else {

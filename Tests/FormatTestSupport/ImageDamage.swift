@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
 import BinaryCoding
+import BlockIO
 import Qcow2Format
-public import TestSupport
+import TestSupport
 
 /// Images that are damaged in places that matter: header, L1, L2, refcount table and blocks, snapshots; or cut off.
-public enum ImageDamage {
+package enum ImageDamage {
     private static let extremes: [UInt64] = [
         0, 1, 2, 511, 512, 0x7fff_ffff, 0xffff_ffff, 1 << 56, 1 << 62, 1 << 63, (1 << 63) - 512, .max,
         0x8000_0000_0000_0200, 0x8000_0000_0000_0000, 0x00ff_ffff_ffff_fe00,
     ]
 
     /// A small image of a kind, with data, holes, zeroes and compressed clusters, closed.
-    public static func image(_ kind: ImageCase, steps: Int = 8) async throws -> ImageModel {
+    package static func image(_ kind: ImageCase, steps: Int = 8) async throws -> ImageModel {
         let model = try await ImageModel(kind)
         let cluster = UInt64(1) << UInt64(kind.clusterBits)
         let clusters = kind.size / cluster
@@ -25,7 +25,7 @@ public enum ImageDamage {
     }
 
     /// Changes a few places.
-    public static func apply(to bytes: inout [UInt8], _ random: inout SeededRandom) {
+    package static func apply(to bytes: inout [UInt8], _ random: inout SeededRandom) {
         for _ in 0..<random.pick([1, 1, 2, 3]) { applyOnce(to: &bytes, &random) }
     }
 
@@ -68,8 +68,8 @@ public enum ImageDamage {
     }
 
     /// What can be read of an image, cluster by cluster; `nil` for what can't.
-    public static func readable(
-        _ bytes: SparseBytes, dataFile: (any StorageDevice)? = nil, backing: (any BlockDevice)? = nil,
+    package static func readable(
+        _ bytes: SparseBytes, dataFile: (any Storage)? = nil, backing: (any BlockDevice)? = nil,
         step: UInt64 = 4096
     ) async -> [[UInt8]?] {
         let device = MemoryDevice(name: "image.qcow2", length: 0)
@@ -91,7 +91,7 @@ public enum ImageDamage {
     }
 
     /// The first piece that could be read and now can't, or reads otherwise.
-    public static func firstLoss(from before: [[UInt8]?], to after: [[UInt8]?]) -> Int? {
+    package static func firstLoss(from before: [[UInt8]?], to after: [[UInt8]?]) -> Int? {
         before.indices.first { index in
             guard let piece = before[index] else { return false }
             guard index < after.count, let now = after[index] else { return true }

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
-public import Qcow2Format
-public import TestSupport
+import BlockIO
+import Qcow2Format
+import TestSupport
 
 /// An image, and beside it a plain array of what its disk must hold.
-public final class ImageModel {
-    public let kind: ImageCase
-    public let file: any StorageDevice
-    public let dataFile: MemoryDevice?
+package final class ImageModel {
+    package let kind: ImageCase
+    package let file: any Storage
+    package let dataFile: MemoryDevice?
     /// Bytes of the backing file.
-    public let backingBytes: [UInt8]?
-    public private(set) var image: Qcow2Image
+    package let backingBytes: [UInt8]?
+    package private(set) var image: Qcow2Image
     /// What the disk must hold.
-    public var expected: [UInt8]
+    package var expected: [UInt8]
     /// What was done, for messages.
-    public private(set) var log: [String] = []
-    public var random: SeededRandom
+    package private(set) var log: [String] = []
+    package var random: SeededRandom
     /// What failed and was tried again.
-    public private(set) var faults: [BlockError] = []
+    package private(set) var faults: [BlockError] = []
     private let retries: Int
-    public let backing: (any BlockDevice)?
+    package let backing: (any BlockDevice)?
 
     /// Random content to take pieces of; making it anew each time is slow.
     private static let noise: [UInt8] = {
@@ -28,8 +28,8 @@ public final class ImageModel {
         return random.bytes(count: 1 << 20) + random.compressibleBytes(count: 1 << 20)
     }()
 
-    public struct Mismatch: Error, CustomStringConvertible {
-        public let description: String
+    package struct Mismatch: Error, CustomStringConvertible {
+        package let description: String
     }
 
     /// Makes an empty image.
@@ -37,7 +37,7 @@ public final class ImageModel {
     /// - Parameters:
     ///   - file: where the image goes; `nil` for memory.
     ///   - retries: how often a call that fails is tried again.
-    public init(_ kind: ImageCase, in file: (any StorageDevice)? = nil, retries: Int = 0) async throws {
+    package init(_ kind: ImageCase, in file: (any Storage)? = nil, retries: Int = 0) async throws {
         self.retries = retries
         self.kind = kind
         random = SeededRandom(seed: kind.seed)
@@ -60,8 +60,8 @@ public final class ImageModel {
     }
 
     /// Takes an image that exists, and what its disk holds.
-    public init(
-        opening file: any StorageDevice, kind: ImageCase, backing: (any BlockDevice)? = nil, expected: [UInt8]
+    package init(
+        opening file: any Storage, kind: ImageCase, backing: (any BlockDevice)? = nil, expected: [UInt8]
     ) async throws {
         self.kind = kind
         self.file = file
@@ -74,7 +74,7 @@ public final class ImageModel {
         image = try await Qcow2File(file).open(backing: backing, forWriting: true)
     }
 
-    public static func noise(count: Int, from start: Int) -> [UInt8] {
+    package static func noise(count: Int, from start: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count)
         var position = start % noise.count
@@ -93,7 +93,7 @@ public final class ImageModel {
     }
 
     /// Does something random and checks what can be checked at once.
-    public func step() async throws {
+    package func step() async throws {
         switch Step.allCases.randomElement(using: &random)! {
         case .write: try await write(random.range(below: kind.size))
         case .smallWrite: try await write(random.range(below: kind.size).prefixed(700))
@@ -126,14 +126,14 @@ public final class ImageModel {
         expected.replaceSubrange(Int(range.lowerBound)..<Int(range.upperBound), with: bytes)
     }
 
-    public func write(_ range: Range<UInt64>) async throws {
+    package func write(_ range: Range<UInt64>) async throws {
         log.append("write \(range)")
         let bytes = content(range)
         try await attempt { () throws(BlockError) in try await image.write(at: range.lowerBound, bytes: bytes) }
         put(bytes, range)
     }
 
-    public func compress(_ range: Range<UInt64>) async throws {
+    package func compress(_ range: Range<UInt64>) async throws {
         log.append("compress \(range)")
         let bytes = content(range)
         try await attempt { () throws(BlockError) in
@@ -142,7 +142,7 @@ public final class ImageModel {
         put(bytes, range)
     }
 
-    public func zero(_ range: Range<UInt64>, discarding: Bool = false) async throws {
+    package func zero(_ range: Range<UInt64>, discarding: Bool = false) async throws {
         log.append("\(discarding ? "discard" : "zero") \(range)")
         try await attempt { () throws(BlockError) in
             if discarding {
@@ -154,7 +154,7 @@ public final class ImageModel {
         put([UInt8](repeating: 0, count: range.count), range)
     }
 
-    public func copy(_ range: Range<UInt64>) async throws {
+    package func copy(_ range: Range<UInt64>) async throws {
         log.append("copy \(range)")
         let bytes = content(range)
         let source = MemoryDevice(name: "source", bytes: [9] + bytes)
@@ -166,7 +166,7 @@ public final class ImageModel {
     }
 
     /// Closes the image and opens it again.
-    public func reopen() async throws {
+    package func reopen() async throws {
         log.append("reopen")
         try await close()
         image = try await attempt { () throws(BlockError) in
@@ -174,12 +174,12 @@ public final class ImageModel {
         }
     }
 
-    public func flush() async throws {
+    package func flush() async throws {
         log.append("flush")
         try await attempt { () throws(BlockError) in try await image.flush() }
     }
 
-    public func close() async throws {
+    package func close() async throws {
         try await attempt { () throws(BlockError) in try await image.close() }
     }
 
@@ -210,7 +210,7 @@ public final class ImageModel {
         Mismatch(description: "\(kind): \(what); after \(log.suffix(60).joined(separator: ", "))")
     }
 
-    public func checkRead(_ range: Range<UInt64>) async throws {
+    package func checkRead(_ range: Range<UInt64>) async throws {
         let bytes = try await attempt { () throws(BlockError) in
             try await image.bytes(at: range.lowerBound, count: range.count)
         }
@@ -220,7 +220,7 @@ public final class ImageModel {
         throw mismatch("read of \(range) differs at \(Int(range.lowerBound) + index)")
     }
 
-    public func verify() async throws {
+    package func verify() async throws {
         try await checkRead(0..<kind.size)
         if kind.dataFile == .raw, let dataFile {
             guard haveSameBytes(dataFile.snapshot.allBytes, expected) else { throw mismatch("raw data file differs") }
@@ -228,7 +228,7 @@ public final class ImageModel {
     }
 
     /// What is said about a range must be what is read there.
-    public func checkStatus(_ range: Range<UInt64>) async throws {
+    package func checkStatus(_ range: Range<UInt64>) async throws {
         var position = range.lowerBound
         for extent in try await image.extents(at: range.lowerBound, length: UInt64(range.count)) {
             let part = expected[Int(position)..<Int(position + extent.length)]

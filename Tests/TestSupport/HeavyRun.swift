@@ -3,4 +3,4 @@
 import Foundation
 
 /// Whether tests take the time that a thorough run needs: `QCOWBACKUP_HEAVY=1`.
-public let isHeavyRun = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"
+package let isHeavyRun = ProcessInfo.processInfo.environment["QCOWBACKUP_HEAVY"] == "1"

@@ -19,7 +19,7 @@ struct ThroughputBench {
             try? FileManager.default.removeItem(atPath: paths.source)
             try? FileManager.default.removeItem(atPath: paths.target)
         }
-        let source = try FileDevice(path: paths.source, access: .create, lock: nil)
+        let source = try LocalStorage.open(paths.source, access: .create, lock: nil)
         try await source.resize(to: Self.length)
         let threads = WorkerThreads(count: Self.workers)
         defer { threads.stop() }
@@ -38,7 +38,7 @@ struct ThroughputBench {
         )
     }
 
-    private func fill(_ device: FileDevice) async throws {
+    private func fill(_ device: any Storage) async throws {
         var buffer = AlignedBuffer(count: Int(Self.chunk))
         var bytes = buffer.mutablePrefix(Int(Self.chunk))
         for index in 0..<Int(Self.chunk) {
@@ -56,9 +56,9 @@ struct ThroughputBench {
     }
 
     /// Seconds until a fresh target is copied and on stable storage.
-    private func timed(_ path: String, _ copy: (FileDevice) async throws -> Void) async throws -> Double {
+    private func timed(_ path: String, _ copy: (any Storage) async throws -> Void) async throws -> Double {
         try? FileManager.default.removeItem(atPath: path)
-        let target = try FileDevice(path: path, access: .create, lock: nil)
+        let target = try LocalStorage.open(path, access: .create, lock: nil)
         try await target.resize(to: Self.length)
         let start = ContinuousClock.now
         try await copy(target)
@@ -66,7 +66,7 @@ struct ThroughputBench {
         return (ContinuousClock.now - start).seconds
     }
 
-    private func bareLoop(_ source: FileDevice, _ target: FileDevice, _ threads: WorkerThreads) async throws {
+    private func bareLoop(_ source: any Storage, _ target: any Storage, _ threads: WorkerThreads) async throws {
         let next = Locked<UInt64>(0)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<Self.workers {
@@ -88,7 +88,7 @@ struct ThroughputBench {
         }
     }
 
-    private func copyJob(_ source: FileDevice, _ target: FileDevice, _ threads: WorkerThreads) async throws {
+    private func copyJob(_ source: any Storage, _ target: any Storage, _ threads: WorkerThreads) async throws {
         let job = try await BackupJob(
             source: source, target: target,
             configuration: .init(copyRange: false, maxWorkers: Self.workers, maxChunk: Self.chunk),

@@ -13,14 +13,14 @@ private let target: FuzzTarget = {
 }()
 
 @_cdecl("LLVMFuzzerTestOneInput")
-public func testOneInput(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+package func testOneInput(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     target.run(Array(UnsafeBufferPointer(start: bytes, count: count)))
     return 0
 }
 
 /// Of images, half of the changes are made where they matter: blind ones mostly hit data.
 @_cdecl("LLVMFuzzerCustomMutator")
-public func mutate(_ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ limit: Int, _ seed: CUnsignedInt) -> Int {
+package func mutate(_ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ limit: Int, _ seed: CUnsignedInt) -> Int {
     var random = SeededRandom(seed: UInt64(seed))
     guard target.takesImages, count > 600, Bool.random(using: &random) else { return anyMutation(bytes, count, limit) }
     var image = Array(UnsafeBufferPointer(start: bytes, count: count))

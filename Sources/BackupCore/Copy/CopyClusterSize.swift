@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 import SystemPackage
 
 /// The unit of copying: one bit of the copy bitmap.
 ///
 /// At least as large as the target's clusters. Where the target has no backing file, a target cluster that is written in
 /// part reads as zeroes elsewhere, so half a target cluster must never be all that a backup copies.
-public struct CopyClusterSize: Sendable, Equatable {
+package struct CopyClusterSize: Sendable, Equatable {
     /// Bytes in a copy cluster, where the target doesn't ask for more.
-    public static let minimum: UInt64 = 65536
+    package static let minimum: UInt64 = 65536
     /// Largest target cluster that is accepted, in bytes. Buffers hold at least one.
-    public static let maximum: UInt64 = 32 << 20
+    package static let maximum: UInt64 = 32 << 20
 
     /// Bytes in a copy cluster.
-    public let bytes: UInt64
+    package let bytes: UInt64
     /// Bytes in a target cluster; 0 where it has none, or can't tell.
-    public let targetBytes: UInt64
+    package let targetBytes: UInt64
     /// What the user should know.
-    public let warning: String?
+    package let warning: String?
 
     /// Chooses the unit for copying to `target`.
     ///
     /// - Throws: `JobError.clusterSizeUnknown`, `.clusterSizeUnusable`.
-    public init(for target: any BlockDevice) async throws(JobError) {
+    package init(for target: any BlockDevice) async throws(JobError) {
         var warning: String?
         var targetBytes: UInt64 = 0
         do {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
-public import DirtyBitmaps
+import DirtyBitmaps
 
 /// What users do with a disk's bitmaps that takes more than the bitmaps themselves.
 extension GuestDevice {
     /// A bitmap to merge from.
-    public struct BitmapSource: Sendable {
-        public var device: GuestDevice
-        public var name: String
+    package struct BitmapSource: Sendable {
+        package var device: GuestDevice
+        package var name: String
 
-        public init(_ name: String, of device: GuestDevice) {
+        package init(_ name: String, of device: GuestDevice) {
             self.device = device
             self.name = name
         }
@@ -23,7 +23,7 @@ extension GuestDevice {
     ///   - isRecording: whether it takes note of writes from now on.
     ///   - isPersistent: whether it is to be stored with the disk.
     /// - Throws: `DirtyBitmapError.invalidGranularity`, `.emptyName`, `.nameTooLong`, `.exists`.
-    public func addBitmap(
+    package func addBitmap(
         _ name: String, granularity: UInt64? = nil, isRecording: Bool = true, isPersistent: Bool = false
     ) async throws(DirtyBitmapError) {
         // A disk that can't tell has none that matter here.
@@ -39,7 +39,7 @@ extension GuestDevice {
     /// Makes dirty in one bitmap what is dirty in any of the others. Changes nothing where it fails.
     ///
     /// - Throws: `DirtyBitmapError.notFound`, `.busy`, `.inconsistent`, `.readOnly`, `.lengthsDiffer`.
-    public func mergeBitmaps(_ sources: [BitmapSource], into name: String) throws(DirtyBitmapError) {
+    package func mergeBitmaps(_ sources: [BitmapSource], into name: String) throws(DirtyBitmapError) {
         let others = try Self.bits(of: sources)
         try withBitmaps { (bitmaps) throws(DirtyBitmapError) in
             try bitmaps.update(name) { (bitmap) throws(DirtyBitmapError) in try bitmap.merge(others) }

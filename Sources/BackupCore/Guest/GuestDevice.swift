@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
-public import DirtyBitmaps
+import BlockIO
+import DirtyBitmaps
 
 /// A disk as its guest and its readers use it, so that jobs can have their say.
 ///
@@ -12,7 +12,7 @@ public import DirtyBitmaps
 /// Requests overlap as they like, except those of a job whose target this is and whose source is behind it: such a job's
 /// write waits for what is in flight on its range and holds what comes. Otherwise a reader who found the range
 /// unallocated could read the source when the guest has already overwritten it.
-public final class GuestDevice: BlockDevice {
+package final class GuestDevice: DeviceWrapper {
     /// Who makes a change.
     enum Origin {
         case guest
@@ -21,26 +21,23 @@ public final class GuestDevice: BlockDevice {
     }
 
     // Set at init.
-    public let disk: any BlockDevice
+    package let disk: any BlockDevice
     let gate = GuestGate()
     /// What is in flight: shared, but for writes that serialise.
     private let ranges = RangeLock()
     private let bitmaps: Locked<NamedBitmaps>
 
     /// - Parameter disk: no `GuestDevice`: what is written through that one would pass by the hooks of this one.
-    public init(_ disk: any BlockDevice) {
+    package init(_ disk: any BlockDevice) {
         precondition(!(disk is GuestDevice), "a disk has one device for its guests")
         self.disk = disk
         bitmaps = Locked(NamedBitmaps(length: disk.length))
     }
 
-    public var name: String { disk.name }
-    public var length: UInt64 { disk.length }
-    public var capabilities: DeviceCapabilities { disk.capabilities }
-    public var backing: (any BlockDevice)? { disk.backing }
+    package var base: any BlockDevice { disk }
 
     /// Looks at or changes the disk's bitmaps.
-    public func withBitmaps<Result: Sendable, Failure: Error>(
+    package func withBitmaps<Result: Sendable, Failure: Error>(
         _ body: (inout NamedBitmaps) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try bitmaps.withLock { (bitmaps) throws(Failure) in try body(&bitmaps) }
@@ -51,11 +48,11 @@ public final class GuestDevice: BlockDevice {
     /// Waits until no request that changes the disk is in flight, and holds new ones until `endDrain`. Drains nest.
     ///
     /// Jobs that work on the disk start nothing new meanwhile.
-    public func beginDrain() async {
+    package func beginDrain() async {
         await gate.beginDrain()
     }
 
-    public func endDrain() {
+    package func endDrain() {
         gate.endDrain()
     }
 
@@ -108,42 +105,32 @@ public final class GuestDevice: BlockDevice {
         return try await body()
     }
 
-    public func clusterSize() async throws(BlockError) -> UInt64 {
-        try await disk.clusterSize()
-    }
-
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         try checkRange(at: offset, length: UInt64(buffer.byteCount))
         let id = await ranges.acquire(offset..<offset + UInt64(buffer.byteCount), isShared: true)
         defer { ranges.release(id) }
         try await disk.read(at: offset, into: &buffer)
     }
 
-    public func blockStatus(
-        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
-    ) async throws(BlockError) -> BlockExtent {
-        try await disk.blockStatus(at: offset, length: length, in: scope)
-    }
-
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         try await change(offset, UInt64(buffer.byteCount), by: .guest) { () async throws(BlockError) in
             try await disk.write(at: offset, from: buffer)
         }
     }
 
-    public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         try await change(offset, UInt64(buffer.byteCount), by: .guest) { () async throws(BlockError) in
             try await disk.writeCompressed(at: offset, from: buffer)
         }
     }
 
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await change(offset, length, by: .guest) { () async throws(BlockError) in
             try await disk.writeZeroes(at: offset, length: length)
         }
     }
 
-    public func copyRange(
+    package func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
         try await change(offset, length, by: .guest) { () async throws(BlockError) in
@@ -151,13 +138,9 @@ public final class GuestDevice: BlockDevice {
         }
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await change(offset, length, by: .guest) { () async throws(BlockError) in
             try await disk.discard(at: offset, length: length)
         }
-    }
-
-    public func flush() async throws(BlockError) {
-        try await disk.flush()
     }
 }

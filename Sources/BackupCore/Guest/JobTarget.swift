@@ -3,7 +3,7 @@
 import BlockIO
 
 /// A target that has readers, and perhaps bitmaps, of its own, as the job that copies to it uses it.
-final class JobTarget: BlockDevice {
+final class JobTarget: DeviceWrapper {
     // Set at init.
     private let device: GuestDevice
     private let origin: GuestDevice.Origin
@@ -14,24 +14,7 @@ final class JobTarget: BlockDevice {
         origin = .job(isSerialising: isSerialising)
     }
 
-    var name: String { device.name }
-    var length: UInt64 { device.length }
-    var capabilities: DeviceCapabilities { device.capabilities }
-    var backing: (any BlockDevice)? { device.backing }
-
-    func clusterSize() async throws(BlockError) -> UInt64 {
-        try await device.clusterSize()
-    }
-
-    func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
-        try await device.read(at: offset, into: &buffer)
-    }
-
-    func blockStatus(
-        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
-    ) async throws(BlockError) -> BlockExtent {
-        try await device.blockStatus(at: offset, length: length, in: scope)
-    }
+    var base: any BlockDevice { device }
 
     func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         try await device.change(offset, UInt64(buffer.byteCount), by: origin) { () async throws(BlockError) in
@@ -57,9 +40,5 @@ final class JobTarget: BlockDevice {
         try await device.change(offset, length, by: origin) { () async throws(BlockError) in
             try await device.disk.copyRange(from: source, to: offset, length: length)
         }
-    }
-
-    func flush() async throws(BlockError) {
-        try await device.flush()
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 import DirtyBitmaps
 
 /// The course of a job, from its point in time to its end.
@@ -9,14 +9,14 @@ extension BackupJob {
     ///
     /// - Throws: `JobError.copy` and `.scan` for the first failure; `.cancelled` after `cancel()`, when the task that
     ///   calls this is cancelled, and when a job that ends together with this one failed; `.alreadyStarted`.
-    public func run(on workers: WorkerThreads) async throws(JobError) {
+    package func run(on workers: WorkerThreads) async throws(JobError) {
         try await run(on: workers, threads: workers.count)
     }
 
     /// Starts the job, and returns once its point in time is taken.
     ///
     /// - Throws: `JobError.cancelled` for a job that was cancelled before; `.alreadyStarted`.
-    public func start(on workers: WorkerThreads) async throws(JobError) {
+    package func start(on workers: WorkerThreads) async throws(JobError) {
         try await takePointInTime()
         workInBackground(on: workers, threads: workers.count)
     }
@@ -24,7 +24,7 @@ extension BackupJob {
     /// Waits until a job that was started is over.
     ///
     /// - Throws: what `run` throws.
-    public func wait() async throws(JobError) {
+    package func wait() async throws(JobError) {
         if let error = await lifecycle.waitForEnd() { throw error }
     }
 

@@ -9,7 +9,7 @@ extension BackupJob {
     /// Asks the job to end: it finishes what is in hand, and `run` throws `cancelled`. Ends a pause.
     ///
     /// Any number of times; without effect on a job that is over. One that was not started is over at once.
-    public func cancel() {
+    package func cancel() {
         try? cancel(force: true)
     }
 
@@ -17,7 +17,7 @@ extension BackupJob {
     ///
     /// - Parameter force: also while the user has it paused.
     /// - Throws: `JobError.pausedNeedsForce`.
-    public func cancel(force: Bool) throws(JobError) {
+    package func cancel(force: Bool) throws(JobError) {
         if abandon() { return }
         try lifecycle.cancel(force: force)
     }
@@ -25,29 +25,29 @@ extension BackupJob {
     /// Makes the job stand still from the next step on. Guest writes are still copied first.
     ///
     /// - Throws: `JobError.alreadyPaused`.
-    public func pause() throws(JobError) {
+    package func pause() throws(JobError) {
         try lifecycle.pause()
     }
 
     /// Ends the user's pause, and one that an error made.
     ///
     /// - Throws: `JobError.notPaused`.
-    public func resume() throws(JobError) {
+    package func resume() throws(JobError) {
         try lifecycle.resume()
     }
 
     /// - Parameter speed: bytes each second; 0 for no limit.
-    public func setSpeed(_ speed: UInt64) throws(JobError) {
+    package func setSpeed(_ speed: UInt64) throws(JobError) {
         try lifecycle.set(speed: speed)
     }
 
     /// Lets a job that waits to be finalised end.
-    public func finalize() throws(JobError) {
+    package func finalize() throws(JobError) {
         try lifecycle.finalize()
     }
 
     /// Lets a job that is over be forgotten.
-    public func dismiss() throws(JobError) {
+    package func dismiss() throws(JobError) {
         try lifecycle.dismiss()
     }
 
@@ -65,7 +65,7 @@ extension BackupJob {
     /// Emptying the target is the caller's duty.
     ///
     /// - Throws: `JobError.checkpointNeedsSyncNone`; `.checkpointNeedsRun` for a job that copies no more.
-    public func checkpoint() async throws(JobError) {
+    package func checkpoint() async throws(JobError) {
         guard configuration.sync == .none else { throw .checkpointNeedsSyncNone }
         await guest?.beginDrain()
         defer { guest?.endDrain() }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 import DirtyBitmaps
 
 /// A backup: copies what the sync mode says from one device to another.
@@ -15,12 +15,12 @@ import DirtyBitmaps
 /// Where the source is a `GuestDevice`, a guest may go on writing to it: what it is about to overwrite is copied first, so
 /// that the target gets what the disk held when the job started. Bitmaps belong to such a device. Where the source is
 /// behind the target (fleecing), those who read the point in time must do so through a `GuestDevice` that is the target.
-public final class BackupJob: Sendable {
+package final class BackupJob: Sendable {
     // Set at init.
-    public let id: String
-    public let configuration: Configuration
+    package let id: String
+    package let configuration: Configuration
     /// What the user should know, one line each.
-    public let warnings: [String]
+    package let warnings: [String]
     let copy: BlockCopy
     let lifecycle: JobLifecycle
     /// The source, where a guest writes to it.
@@ -39,7 +39,7 @@ public final class BackupJob: Sendable {
     ///   - id: what the job is called in messages.
     ///   - registry: where jobs meet that must not have ids or devices in common: one for all jobs of a process.
     /// - Throws: the creation cases of `JobError`.
-    public convenience init(
+    package convenience init(
         id: String = "backup", source: any BlockDevice, target: any BlockDevice, configuration: Configuration,
         registry: JobRegistry
     ) async throws(JobError) {
@@ -96,52 +96,52 @@ public final class BackupJob: Sendable {
     // MARK: What users may ask, at any time, from any thread
 
     /// How far the job is.
-    public var progress: JobProgress {
+    package var progress: JobProgress {
         copy.progress
     }
 
-    public var state: JobState {
+    package var state: JobState {
         lifecycle.state
     }
 
     /// Whether the user has the job stand still, or an error on his behalf.
-    public var isPaused: Bool {
+    package var isPaused: Bool {
         lifecycle.status.withLock { $0.isUserPaused }
     }
 
     /// Whether the job stands still because of an error.
-    public var ioStatus: IOStatus {
+    package var ioStatus: IOStatus {
         lifecycle.status.withLock { $0.ioStatus }
     }
 
     /// Bytes each second; 0 for no limit.
-    public var speed: UInt64 {
+    package var speed: UInt64 {
         lifecycle.speed
     }
 
     /// What the job failed with; `nil` after success, and as long as it is not over.
-    public var error: JobError? {
+    package var error: JobError? {
         lifecycle.status.withLock { $0.error }
     }
 
     /// What happens to the job, from its creation on, for one reader. Ends with the job's last event.
-    public var events: AsyncStream<JobEvent> {
+    package var events: AsyncStream<JobEvent> {
         lifecycle.events
     }
 
     /// Bytes in a copy cluster.
-    public var clusterSize: UInt64 {
+    package var clusterSize: UInt64 {
         copy.clusterSize.bytes
     }
 
     /// Bytes of the disk that the target is still owed: none after success, and all that may be missing otherwise.
-    public func owedRanges() -> [Range<UInt64>] {
+    package func owedRanges() -> [Range<UInt64>] {
         // Listed outside the lock, which guests' writes need.
         copy.state.withLock { $0.copyBitmap }.dirtyRanges()
     }
 
     /// Bytes of the disk that could not be read, so that the target holds zeroes in their place (`sourceTries`).
-    public func unreadableRanges() -> [Range<UInt64>] {
+    package func unreadableRanges() -> [Range<UInt64>] {
         copy.state.withLock { $0.unreadable }?.dirtyRanges() ?? []
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import SystemPackage
+import SystemPackage
 
 /// What to do when the background copying fails. The raw values are QMP's.
-public enum ErrorPolicy: String, Sendable, CaseIterable {
+package enum ErrorPolicy: String, Sendable, CaseIterable {
     /// End the job.
     case report
     /// Try the same cluster again until it works or the job is cancelled.
@@ -16,12 +16,31 @@ public enum ErrorPolicy: String, Sendable, CaseIterable {
     case auto
 
     /// What an error leads to.
-    public func action(for errno: Errno) -> ErrorAction {
+    package func action(for errno: Errno) -> ErrorAction {
         switch self {
         case .report: .report
         case .ignore: .ignore
         case .stop: .stop
         case .enospc, .auto: IOStatus.isNoSpace(errno) ? .stop : .report
         }
+    }
+}
+
+/// What a job did about an error. The raw values are QMP's.
+package enum ErrorAction: String, Sendable, CaseIterable {
+    case report
+    case ignore
+    case stop
+}
+
+/// Whether a job stands still because of an error. The raw values are QMP's.
+package enum IOStatus: String, Sendable, CaseIterable {
+    case ok
+    case failed
+    case noSpace = "nospace"
+
+    /// Whether there is no room, on the disk or in a quota: what a user can do something about.
+    static func isNoSpace(_ errno: Errno) -> Bool {
+        errno == .noSpace || errno == .diskQuotaExceeded
     }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
-public import DirtyBitmaps
-public import SystemPackage
+import BlockIO
+import DirtyBitmaps
+import SystemPackage
 
 /// Why a job could not be made, or how it failed.
-public enum JobError: Error, Sendable {
+package enum JobError: Error, Sendable {
     // Creation.
     /// The sync mode works by a bitmap, and none was named.
     case bitmapNameNeeded(SyncMode)
@@ -73,7 +73,7 @@ public enum JobError: Error, Sendable {
 
 extension JobError {
     /// The system error that a client of the job would see.
-    public var errno: Errno {
+    package var errno: Errno {
         switch self {
         case .clusterSizeUnknown(_, let underlying), .scan(_, let underlying): underlying.errno
         case .copy(let error): error.errno
@@ -88,7 +88,7 @@ extension JobError {
 }
 
 extension JobError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .bitmapNameNeeded(let sync): "must provide a valid bitmap name for '\(sync.rawValue)' sync mode"
         case .incrementalNeedsOnSuccess:

@@ -3,7 +3,7 @@
 /// Where a job is in its life. The raw values are QMP's.
 ///
 /// QMP has two more, `ready` and `standby`; they belong to jobs that keep following their source, which a backup does not.
-public enum JobState: String, Sendable, CaseIterable {
+package enum JobState: String, Sendable, CaseIterable {
     case created
     case running
     case paused
@@ -19,7 +19,7 @@ public enum JobState: String, Sendable, CaseIterable {
     case null
 
     /// The states that may follow this one.
-    public var successors: [JobState] {
+    package var successors: [JobState] {
         switch self {
         case .created: [.running, .aborting, .null]
         case .running: [.paused, .waiting, .aborting]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What a user may ask of a job. The raw values are QMP's.
-public enum JobVerb: String, Sendable, CaseIterable {
+package enum JobVerb: String, Sendable, CaseIterable {
     case cancel
     case pause
     case resume
@@ -11,7 +11,7 @@ public enum JobVerb: String, Sendable, CaseIterable {
     case dismiss
 
     /// Whether a backup job in `state` accepts this.
-    public func isAllowed(in state: JobState) -> Bool {
+    package func isAllowed(in state: JobState) -> Bool {
         switch self {
         case .cancel: ![.aborting, .concluded, .null].contains(state)
         case .pause, .resume, .setSpeed: [.created, .running, .paused].contains(state)

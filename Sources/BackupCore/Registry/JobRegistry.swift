@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// The jobs of a process: their ids are unique, and no two of them use the same disk.
-public final class JobRegistry: Sendable {
+package final class JobRegistry: Sendable {
     private struct Entry {
         let id: String
         /// `nil` until it is started.
@@ -19,20 +19,20 @@ public final class JobRegistry: Sendable {
 
     private let state = Locked(State())
 
-    public init() {}
+    package init() {}
 
     /// The jobs that were started and are not yet forgotten, the newest first.
-    public var jobs: [BackupJob] {
+    package var jobs: [BackupJob] {
         state.withLock { $0.entries.reversed().compactMap(\.job) }
     }
 
     /// The job of that id, where it was started and is not yet forgotten.
-    public func job(_ id: String) -> BackupJob? {
+    package func job(_ id: String) -> BackupJob? {
         state.withLock { state in state.entries.first { $0.id == id }?.job }
     }
 
     /// Whether a job copies from or to the device, so that it must be neither resized, nor removed, nor used by another.
-    public func isInUse(_ device: any BlockDevice) -> Bool {
+    package func isInUse(_ device: any BlockDevice) -> Bool {
         let disk = ObjectIdentifier(device.underlyingDisk)
         return state.withLock { $0.disks.contains(disk) }
     }

@@ -8,20 +8,20 @@ import BlockIO
 /// A cluster is held once any byte of it is. Only whole clusters are ever reported as not held, so an unallocated run is
 /// added to until it fills a cluster or an allocated byte shows up. Explicit zeroes are held: they hide what is below.
 /// Each answer of the device is used whole, so the cost is that of the device's own walk.
-struct AllocationScan {
-    let source: any BlockDevice
+package struct AllocationScan {
+    private let source: any BlockDevice
     /// Bytes in a cluster, a power of two.
-    let clusterSize: UInt64
+    private let clusterSize: UInt64
     /// Length of the disk in bytes.
-    let length: UInt64
+    private let length: UInt64
 
     /// Start of the first cluster that is not known about yet.
-    private(set) var position: UInt64
+    package private(set) var position: UInt64
     /// Up to here, from `position` on, nothing is allocated: less than a cluster.
     private var end: UInt64
 
     /// What one query told.
-    enum Step: Equatable {
+    package enum Step: Equatable {
         /// The top layer doesn't hold these clusters.
         case unallocated(Range<UInt64>)
         /// It holds the cluster at hand.
@@ -31,7 +31,7 @@ struct AllocationScan {
     }
 
     /// - Parameter position: where to start, a multiple of the cluster size.
-    init(source: any BlockDevice, clusterSize: UInt64, from position: UInt64 = 0) {
+    package init(source: any BlockDevice, clusterSize: UInt64, from position: UInt64 = 0) {
         self.source = source
         self.position = position
         end = position
@@ -39,14 +39,14 @@ struct AllocationScan {
         length = source.length
     }
 
-    var isFinished: Bool {
+    package var isFinished: Bool {
         position >= length
     }
 
     /// Asks the device once.
     ///
     /// - Throws: what the device throws; `position` then tells where, and the next call asks again.
-    mutating func step() async throws(BlockError) -> Step {
+    package mutating func step() async throws(BlockError) -> Step {
         let rest = length - end
         let extent = try await source.blockStatus(at: end, length: rest, in: .topLayer)
         // No device answers less than a byte; should one, it must not keep us here for ever.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// Starts a backup job.
-public final class BackupAction: TransactionAction, Sendable {
+package final class BackupAction: TransactionAction, Sendable {
     // Set at init.
     private let id: String
     private let source: any BlockDevice
@@ -13,11 +13,11 @@ public final class BackupAction: TransactionAction, Sendable {
     private let made = Locked<BackupJob?>(nil)
 
     /// The job, once it is prepared.
-    public var job: BackupJob? {
+    package var job: BackupJob? {
         made.withLock { $0 }
     }
 
-    public init(
+    package init(
         id: String, source: any BlockDevice, target: any BlockDevice, configuration: BackupJob.Configuration,
         registry: JobRegistry
     ) {
@@ -28,20 +28,20 @@ public final class BackupAction: TransactionAction, Sendable {
         self.registry = registry
     }
 
-    public var name: String { "blockdev-backup" }
+    package var name: String { "blockdev-backup" }
 
-    public var devices: [GuestDevice] {
+    package var devices: [GuestDevice] {
         [source as? GuestDevice, target as? GuestDevice].compactMap { $0 }
     }
 
-    public func prepare(in group: TransactionGroup) async throws(JobError) {
+    package func prepare(in group: TransactionGroup) async throws(JobError) {
         let job = try await BackupJob(
             id: id, source: source, target: target, configuration: configuration, registry: registry,
             group: group.jobGroup, clock: group.clock)
         made.withLock { $0 = job }
     }
 
-    public func commit(in group: TransactionGroup) {
+    package func commit(in group: TransactionGroup) {
         do {
             try job?.begin()
             job?.workInBackground(on: group.workers, threads: group.threads)
@@ -50,7 +50,7 @@ public final class BackupAction: TransactionAction, Sendable {
         }
     }
 
-    public func undo() {
+    package func undo() {
         job?.abandon()
     }
 }

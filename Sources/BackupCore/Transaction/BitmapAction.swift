@@ -3,8 +3,8 @@
 import DirtyBitmaps
 
 /// Adds, removes or changes a bitmap.
-public final class BitmapAction: TransactionAction {
-    public enum Change: Sendable {
+package final class BitmapAction: TransactionAction {
+    package enum Change: Sendable {
         /// - Parameter granularity: in bytes; `nil` chooses by the disk's clusters.
         case add(granularity: UInt64?, isPersistent: Bool, isRecording: Bool)
         case remove
@@ -21,13 +21,13 @@ public final class BitmapAction: TransactionAction {
     /// The bitmap before the change; `nil` where there was none.
     private var earlier: NamedBitmap?
 
-    public init(_ change: Change, _ bitmap: String, of device: GuestDevice) {
+    package init(_ change: Change, _ bitmap: String, of device: GuestDevice) {
         self.change = change
         self.bitmap = bitmap
         self.device = device
     }
 
-    public var name: String {
+    package var name: String {
         switch change {
         case .add: "block-dirty-bitmap-add"
         case .remove: "block-dirty-bitmap-remove"
@@ -38,15 +38,15 @@ public final class BitmapAction: TransactionAction {
         }
     }
 
-    public var knowsGroupedCompletion: Bool { false }
+    package var knowsGroupedCompletion: Bool { false }
 
-    public var devices: [GuestDevice] {
+    package var devices: [GuestDevice] {
         guard case .merge(let sources) = change else { return [device] }
         return [device] + sources.map(\.device)
     }
 
     /// - Throws: `JobError.bitmap`.
-    public func prepare(in group: TransactionGroup) async throws(JobError) {
+    package func prepare(in group: TransactionGroup) async throws(JobError) {
         do throws(DirtyBitmapError) {
             try await prepare()
         } catch {
@@ -82,7 +82,7 @@ public final class BitmapAction: TransactionAction {
         }
     }
 
-    public func undo() {
+    package func undo() {
         device.withBitmaps { $0.takeBack(bitmap, to: earlier) }
     }
 }

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// Actions that are all done, at one point in time, or not at all.
-public struct Transaction {
+package struct Transaction {
     /// How the jobs that a transaction starts end. The raw values are QMP's.
-    public enum CompletionMode: String, Sendable, CaseIterable {
+    package enum CompletionMode: String, Sendable, CaseIterable {
         /// Each for itself.
         case individual
         /// All well, or all as failed.
         case grouped
     }
 
-    public let actions: [any TransactionAction]
-    public let completion: CompletionMode
+    package let actions: [any TransactionAction]
+    package let completion: CompletionMode
 
-    public init(_ actions: [any TransactionAction], completion: CompletionMode = .individual) {
+    package init(_ actions: [any TransactionAction], completion: CompletionMode = .individual) {
         self.actions = actions
         self.completion = completion
     }
@@ -25,7 +25,7 @@ public struct Transaction {
     ///
     /// - Parameter workers: where the jobs run.
     /// - Throws: what the first action that can't be done throws; those before it are undone, the last one first.
-    public func perform(on workers: WorkerThreads) async throws(JobError) {
+    package func perform(on workers: WorkerThreads) async throws(JobError) {
         try await perform(on: workers, threads: workers.count, clock: SystemJobClock())
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 /// What a backup holds: which units, and a digest of each range that isn't all zero. Read from its manifest as needed.
 ///
@@ -11,13 +11,13 @@ public import BlockIO
 ///
 /// In the manifest's body come, for a backup that holds part of the disk only, the stretches of the units that it holds;
 /// then the stretches of ranges that aren't all zero, with their digests. The same content has the same bytes.
-public struct ContentDigests: Sendable {
-    public let geometry: ContentGeometry
-    public let algorithm: DigestAlgorithm
+package struct ContentDigests: Sendable {
+    package let geometry: ContentGeometry
+    package let algorithm: DigestAlgorithm
     /// One digest of all: copies of the same content have the same, and hardly anything else has.
-    public let root: Digest
+    package let root: Digest
     /// Bytes that the backup holds.
-    public let heldLength: UInt64
+    package let heldLength: UInt64
     /// The units that the backup holds; `nil` where it holds the whole disk.
     let layer: StretchSection?
     /// The ranges that aren't all zero.
@@ -86,13 +86,13 @@ public struct ContentDigests: Sendable {
     // MARK: What is held
 
     /// Whether the backup holds the whole disk.
-    public var isWhole: Bool { layer == nil }
+    package var isWhole: Bool { layer == nil }
 
     /// Number of ranges that aren't all zero.
-    public var dataRangeCount: UInt64 { data.count }
+    package var dataRangeCount: UInt64 { data.count }
 
     /// The digest of what the backup holds of a range; `nil` where that is nothing, or all zero.
-    public func digest(ofRange index: UInt64) async throws(BlockError) -> Digest? {
+    package func digest(ofRange index: UInt64) async throws(BlockError) -> Digest? {
         try await data.digest(of: index)
     }
 
@@ -102,7 +102,7 @@ public struct ContentDigests: Sendable {
     }
 
     /// The units of a range that the backup holds, one bit each from bit 0 on.
-    public func heldUnits(ofRange index: UInt64) async throws(BlockError) -> UInt16 {
+    package func heldUnits(ofRange index: UInt64) async throws(BlockError) -> UInt16 {
         let all = geometry.allUnits(ofRange: index)
         guard let layer else { return all }
         let first = index * UInt64(ContentGeometry.unitsInRange)
@@ -121,7 +121,7 @@ public struct ContentDigests: Sendable {
     /// The first range from `range` on of which the backup holds something, or else the first of all.
     ///
     /// - Returns: `nil` where it holds nothing.
-    public func heldRange(from range: UInt64) async throws(BlockError) -> UInt64? {
+    package func heldRange(from range: UInt64) async throws(BlockError) -> UInt64? {
         guard let layer else { return range < geometry.rangeCount ? range : nil }
         let unitsInRange = UInt64(ContentGeometry.unitsInRange)
         if let stretch = try await layer.next(from: range.multiplied(by: unitsInRange) ?? .max) {
@@ -131,7 +131,7 @@ public struct ContentDigests: Sendable {
     }
 
     /// Bytes of a range that the backup holds.
-    public func heldLength(ofRange index: UInt64) async throws(BlockError) -> UInt64 {
+    package func heldLength(ofRange index: UInt64) async throws(BlockError) -> UInt64 {
         let held = try await heldUnits(ofRange: index)
         let first = index * UInt64(ContentGeometry.unitsInRange)
         return (0..<ContentGeometry.unitsInRange).reduce(0) { length, unit in

@@ -6,25 +6,25 @@ import BinaryCoding
 ///
 /// Both are fixed, whatever the cluster size and the format, so that copies of the same content have the same digests. A
 /// unit is the smallest cluster that a backup copies: a backup holds all of it or nothing. The last one may be short.
-public struct ContentGeometry: Sendable, Equatable {
+package struct ContentGeometry: Sendable, Equatable {
     /// Bytes of a unit.
-    public static let unitLength: UInt64 = 64 << 10
+    package static let unitLength: UInt64 = 64 << 10
     /// Bytes of a range.
-    public static let rangeLength: UInt64 = 1 << 20
+    package static let rangeLength: UInt64 = 1 << 20
     static let unitsInRange = Int(rangeLength / unitLength)
 
     /// Length of the disk in bytes.
-    public let virtualSize: UInt64
+    package let virtualSize: UInt64
 
-    public init(virtualSize: UInt64) {
+    package init(virtualSize: UInt64) {
         self.virtualSize = virtualSize
     }
 
-    public var rangeCount: UInt64 { virtualSize.dividedRoundingUp(by: Self.rangeLength) }
+    package var rangeCount: UInt64 { virtualSize.dividedRoundingUp(by: Self.rangeLength) }
     var unitCount: UInt64 { virtualSize.dividedRoundingUp(by: Self.unitLength) }
 
     /// The bytes of a range of the disk.
-    public func bytes(ofRange index: UInt64) -> Range<UInt64> {
+    package func bytes(ofRange index: UInt64) -> Range<UInt64> {
         let start = index * Self.rangeLength
         return start..<min(start + Self.rangeLength, max(start, virtualSize))
     }

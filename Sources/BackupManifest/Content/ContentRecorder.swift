@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 import DirtyBitmaps
 
 /// Digests what goes into a backup while it is written, in any order and from any thread.
@@ -8,7 +8,7 @@ import DirtyBitmaps
 /// Memory is bounded: digests that come to more go to a scratch file; ranges that are long incomplete are given digests of
 /// what they have, and read at the end where more comes. What is left grows with the disk alone, by a bit or two for each
 /// unit at most.
-public final class ContentRecorder: Sendable {
+package final class ContentRecorder: Sendable {
     private struct State {
         /// Units that came.
         var held: DirtyBitmap
@@ -43,13 +43,13 @@ public final class ContentRecorder: Sendable {
     private var geometry: ContentGeometry { digester.geometry }
 
     /// - Parameter scratch: an empty file for what is too much for memory; `nil` for none.
-    public convenience init(
-        virtualSize: UInt64, algorithm: DigestAlgorithm, scratch: (any StorageDevice)? = nil
+    package convenience init(
+        virtualSize: UInt64, algorithm: DigestAlgorithm, scratch: (any Storage)? = nil
     ) {
         self.init(virtualSize: virtualSize, algorithm: algorithm, scratch: scratch, limits: Limits())
     }
 
-    init(virtualSize: UInt64, algorithm: DigestAlgorithm, scratch: (any StorageDevice)?, limits: Limits) {
+    init(virtualSize: UInt64, algorithm: DigestAlgorithm, scratch: (any Storage)?, limits: Limits) {
         let geometry = ContentGeometry(virtualSize: virtualSize)
         digester = UnitDigester(algorithm, geometry)
         self.limits = limits
@@ -66,7 +66,7 @@ public final class ContentRecorder: Sendable {
     }
 
     /// Bytes at the beginning of the scratch file that are in use.
-    public var scratchLength: UInt64 { scratch?.length ?? 0 }
+    package var scratchLength: UInt64 { scratch?.length ?? 0 }
 
     /// Moves digests to the scratch file, where there are many. To be called now and then while content comes.
     ///
@@ -120,12 +120,12 @@ public final class ContentRecorder: Sendable {
     }
 
     /// Notes what was written and is still at hand.
-    public func record(at offset: UInt64, _ bytes: RawSpan) {
+    package func record(at offset: UInt64, _ bytes: RawSpan) {
         record(at: offset, length: UInt64(bytes.byteCount), digests(at: offset, bytes))
     }
 
     /// Notes that a range was made zero.
-    public func recordZeroes(at offset: UInt64, length: UInt64) {
+    package func recordZeroes(at offset: UInt64, length: UInt64) {
         guard length > 0 else { return }
         guard isWhole(offset, length) else { return unsettle(offset, length) }
         var unit = offset / ContentGeometry.unitLength
@@ -154,7 +154,7 @@ public final class ContentRecorder: Sendable {
     }
 
     /// Notes that nobody knows what a range holds now: it is read at the end.
-    public func unsettle(_ offset: UInt64, _ length: UInt64) {
+    package func unsettle(_ offset: UInt64, _ length: UInt64) {
         guard length > 0, offset < geometry.virtualSize else { return }
         let end = min(length, geometry.virtualSize - offset) + offset
         state.withLock { state in
@@ -168,7 +168,7 @@ public final class ContentRecorder: Sendable {
     /// - Parameters:
     ///   - isWhole: whether what didn't come reads as zeroes, and not as what another disk holds.
     ///   - device: what was written to, for what has to be read again.
-    public func finish(
+    package func finish(
         isWhole: Bool, reading device: any BlockDevice
     ) async throws(BlockError) -> RecordedContent {
         let unsettled: DirtyBitmap = state.withLock { state in

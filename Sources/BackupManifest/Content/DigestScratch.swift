@@ -4,14 +4,14 @@ import BlockIO
 
 /// Room for digests outside memory: blocks, one for each page of a table, in a file that is written from its beginning.
 final class DigestScratch: Sendable {
-    private let device: any StorageDevice
+    private let device: any Storage
     private let digestLength: Int
     /// Numbers of the blocks of pages.
     private let blocks = Locked<[UInt64: UInt64]>([:])
 
     private var blockLength: Int { Int(DigestTable.pageLength) * digestLength }
 
-    init(_ device: any StorageDevice, _ algorithm: DigestAlgorithm) {
+    init(_ device: any Storage, _ algorithm: DigestAlgorithm) {
         self.device = device
         digestLength = algorithm.length
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 import DirtyBitmaps
 
 /// What was written to a backup, as its manifest tells it.
-public struct RecordedContent: Sendable {
+package struct RecordedContent: Sendable {
     let geometry: ContentGeometry
     /// The units that the backup holds; `nil` where it holds the whole disk.
     let layer: DirtyBitmap?
@@ -18,20 +18,20 @@ public struct RecordedContent: Sendable {
     var algorithm: DigestAlgorithm { table.algorithm }
 
     /// Number of ranges that aren't all zero.
-    public var dataRangeCount: UInt64 { data.dirtyGranules }
+    package var dataRangeCount: UInt64 { data.dirtyGranules }
 
     /// What the header of the manifest says of it.
-    public struct Summary: Sendable {
+    package struct Summary: Sendable {
         let virtualSize: UInt64
         let isWhole: Bool
         let algorithm: DigestAlgorithm
         /// Root digest.
-        public let root: Digest
+        package let root: Digest
         /// Bytes of the manifest's body.
         let bodyLength: UInt64
     }
 
-    public func summary() async throws(BlockError) -> Summary {
+    package func summary() async throws(BlockError) -> Summary {
         var root = ContentDigests.rootStream(
             algorithm, virtualSize: geometry.virtualSize, isWhole: layer == nil)
         var length: UInt64 = 0

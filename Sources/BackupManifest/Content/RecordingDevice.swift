@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 /// A target that digests what is written to it. Everything goes straight through.
-public final class RecordingDevice: BlockDevice {
+package final class RecordingDevice: DeviceWrapper {
     private let target: any BlockDevice
     private let recorder: ContentRecorder
     /// Of the read length, for what is copied past this process.
@@ -13,38 +13,21 @@ public final class RecordingDevice: BlockDevice {
     /// Bytes that are read at a time of what is copied past this process.
     private static let readLength: UInt64 = 1 << 20
 
-    public init(_ target: any BlockDevice, _ recorder: ContentRecorder) {
+    package init(_ target: any BlockDevice, _ recorder: ContentRecorder) {
         self.target = target
         self.recorder = recorder
     }
 
-    public var name: String { target.name }
-    public var length: UInt64 { target.length }
-    public var capabilities: DeviceCapabilities { target.capabilities }
-    public var backing: (any BlockDevice)? { target.backing }
+    package var base: any BlockDevice { target }
 
-    public func clusterSize() async throws(BlockError) -> UInt64 {
-        try await target.clusterSize()
-    }
-
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
-        try await target.read(at: offset, into: &buffer)
-    }
-
-    public func blockStatus(
-        at offset: UInt64, length: UInt64, in scope: BlockStatusScope
-    ) async throws(BlockError) -> BlockExtent {
-        try await target.blockStatus(at: offset, length: length, in: scope)
-    }
-
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         let digests = recorder.digests(at: offset, buffer)
         try await target.write(at: offset, from: buffer)
         recorder.record(at: offset, length: UInt64(buffer.byteCount), digests)
         try await recorder.spill()
     }
 
-    public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
+    package func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
         let digests = pieces.map { recorder.digests(at: $0.offset, buffer.extracting($0.slice)) }
         var failure: TransferError?
         do throws(TransferError) { try await target.write(pieces, from: buffer) } catch { failure = error }
@@ -59,14 +42,14 @@ public final class RecordingDevice: BlockDevice {
         }
     }
 
-    public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         let digests = recorder.digests(at: offset, buffer)
         try await target.writeCompressed(at: offset, from: buffer)
         recorder.record(at: offset, length: UInt64(buffer.byteCount), digests)
         try await recorder.spill()
     }
 
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await target.writeZeroes(at: offset, length: length)
         recorder.recordZeroes(at: offset, length: length)
     }
@@ -75,7 +58,7 @@ public final class RecordingDevice: BlockDevice {
     ///
     /// What is shared is read once: of a source that stays as it is, which may be in the page cache, else of the target. What
     /// was copied is read on both sides: where they differ the copy is refused, and done through a buffer.
-    public func copyRange(
+    package func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
         let stamp = source.device.stamp
@@ -124,12 +107,8 @@ public final class RecordingDevice: BlockDevice {
         buffers.put(arrived)
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await target.discard(at: offset, length: length)
         recorder.unsettle(offset, length)
-    }
-
-    public func flush() async throws(BlockError) {
-        try await target.flush()
     }
 }

@@ -3,7 +3,7 @@
 import CXXHash
 
 /// The digest of some bytes. Which algorithm made it is known from elsewhere.
-public struct Digest: Sendable, Hashable {
+package struct Digest: Sendable, Hashable {
     /// Longest digest in bytes.
     static let maximumLength = 32
 
@@ -30,7 +30,7 @@ public struct Digest: Sendable, Hashable {
     }
 
     /// Reads hexadecimal digits; `nil` for anything else, and for a length that no algorithm has.
-    public init?(hexadecimal text: String) {
+    package init?(hexadecimal text: String) {
         let digits = text.utf8.map { byte -> UInt8? in
             switch byte {
             case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
@@ -56,11 +56,11 @@ public struct Digest: Sendable, Hashable {
         }
     }
 
-    public static func == (one: Digest, other: Digest) -> Bool {
+    package static func == (one: Digest, other: Digest) -> Bool {
         one.words == other.words && one.length == other.length
     }
 
-    public func hash(into hasher: inout Hasher) {
+    package func hash(into hasher: inout Hasher) {
         hasher.combine(words.0)
         hasher.combine(words.1)
     }
@@ -68,7 +68,7 @@ public struct Digest: Sendable, Hashable {
 
 extension Digest: CustomStringConvertible {
     /// Hexadecimal digits, as `sha256sum` and `xxhsum` print them.
-    public var description: String {
+    package var description: String {
         var bytes: [UInt8] = []
         append(to: &bytes)
         let digits = Array("0123456789abcdef".utf8)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// The seal of a document.
 extension Manifest {
     /// Reads what the document in a file says of its backup, once its seal is known to fit. Of its digests nothing is
     /// looked at but the seal over them.
-    public static func sealedHeader(in file: any BlockDevice) async throws(ManifestError) -> ManifestHeader {
+    package static func sealedHeader(in file: any BlockDevice) async throws(ManifestError) -> ManifestHeader {
         let (header, body, algorithm) = try await parts(of: file)
         let isSealed: Bool
         do throws(BlockError) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 import FoundationEssentials
 
 /// Documents that are written.
@@ -13,8 +13,8 @@ extension Manifest {
     ///   - scratchLength: bytes at the beginning of the file from which `content` is still read. The document is written
     ///     behind them first, and then moved.
     /// - Throws: also `ReadBackError`, where the file gives back other digests than were put there.
-    public static func write(
-        _ header: ManifestHeader, _ content: RecordedContent, to file: any StorageDevice, scratchLength: UInt64 = 0
+    package static func write(
+        _ header: ManifestHeader, _ content: RecordedContent, to file: any Storage, scratchLength: UInt64 = 0
     ) async throws(BlockError) {
         let head = Array("\(magic)\(version)\n".utf8) + json(header) + [UInt8(ascii: "\n")]
         let length = UInt64(head.count) + header.bodyLength + UInt64(content.algorithm.length)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 import FoundationEssentials
 
 /// The document that proves a backup: what it is, and digests of all that it holds.
@@ -9,20 +9,20 @@ import FoundationEssentials
 /// Its file is a line that names the format and its version, a line of JSON (`ManifestHeader`), the digests in binary
 /// form (`ContentDigests`), and last the seal: the digest of all bytes before it. The seal shows every accident. It keeps
 /// nobody from making another manifest for another backup; for that, sign the file.
-public struct Manifest: Sendable {
-    public let header: ManifestHeader
-    public let digests: ContentDigests
+package struct Manifest: Sendable {
+    package let header: ManifestHeader
+    package let digests: ContentDigests
 
     /// What the name of a backup's manifest ends with.
-    public static let suffix = ".manifest"
+    package static let suffix = ".manifest"
     /// Bytes of the longest first two lines. Those that are written are much shorter.
-    public static let maximumHeadLength = 1 << 20
+    package static let maximumHeadLength = 1 << 20
 
     static let magic = "qcowbackup manifest "
     static let version = "1"
 
     /// Whether a file that begins so claims to be a manifest, of whatever version.
-    public static func isManifest(_ bytes: [UInt8]) -> Bool {
+    package static func isManifest(_ bytes: [UInt8]) -> Bool {
         bytes.starts(with: magic.utf8)
     }
 
@@ -32,7 +32,7 @@ public struct Manifest: Sendable {
     ///   - bytes: the document, or at least its first `maximumHeadLength` bytes.
     ///   - length: length of the document in bytes.
     /// - Returns: the header, and where the digests begin.
-    public static func header(
+    package static func header(
         in bytes: [UInt8], length: UInt64
     ) throws(ManifestError) -> (header: ManifestHeader, bodyOffset: Int) {
         guard isManifest(bytes) else { throw .notAManifest }
@@ -80,7 +80,7 @@ public struct Manifest: Sendable {
 
     /// Reads the document in a file, all of it: nothing that it says counts before its seal is known to fit. The file stays
     /// in use, and what is read of it again is proven again.
-    public init(reading file: any BlockDevice) async throws(ManifestError) {
+    package init(reading file: any BlockDevice) async throws(ManifestError) {
         let (header, body, algorithm) = try await Self.parts(of: file)
         let digests: ContentDigests?
         let isSealed: Bool

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
+import SystemPackage
 
 /// Why a manifest can't be used.
-public enum ManifestError: Error, Sendable {
+package enum ManifestError: Error, Sendable {
     /// The file begins otherwise.
     case notAManifest
     /// Made by a later version of the program.
@@ -23,7 +24,7 @@ public enum ManifestError: Error, Sendable {
 }
 
 extension ManifestError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .notAManifest: "it is no manifest"
         case .newerVersion(let version): "its format is version \(version), which this program doesn't know"
@@ -40,5 +41,14 @@ extension ManifestError: CustomStringConvertible {
 }
 
 extension ManifestError: Equatable {
-    public static func == (one: ManifestError, other: ManifestError) -> Bool { one.description == other.description }
+    package static func == (one: ManifestError, other: ManifestError) -> Bool { one.description == other.description }
+}
+
+/// A file gave back other bytes than were written to it: a manifest made of them would prove nothing.
+package struct ReadBackError: LayerError {
+    package let path: String
+
+    package var errno: Errno { .ioError }
+
+    package var description: String { "\(path): the file gives back other bytes than were written to it" }
 }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import FoundationEssentials
+import FoundationEssentials
 
 /// What a manifest says of its backup, but for the digests: the JSON line of the document.
-public struct ManifestHeader: Sendable, Equatable, Codable {
+package struct ManifestHeader: Sendable, Equatable, Codable {
     /// The file that was written.
-    public struct Target: Sendable, Equatable, Codable {
+    package struct Target: Sendable, Equatable, Codable {
         /// Without its folder: backups are moved together with their manifests.
-        public var name: String
-        public var format: String
+        package var name: String
+        package var format: String
         /// Of a raw file, which can't say itself which backup it is: its length in bytes, and when it was last written, in
         /// nanoseconds since 1970. `nil` for all else.
-        public var length: UInt64?
-        public var modified: Int64?
+        package var length: UInt64?
+        package var modified: Int64?
 
-        public init(name: String, format: String, length: UInt64? = nil, modified: Int64? = nil) {
+        package init(name: String, format: String, length: UInt64? = nil, modified: Int64? = nil) {
             self.name = name
             self.format = format
             self.length = length
@@ -23,17 +23,17 @@ public struct ManifestHeader: Sendable, Equatable, Codable {
     }
 
     /// The disk that was read.
-    public struct Source: Sendable, Equatable, Codable {
-        public var path: String
-        public var format: String
+    package struct Source: Sendable, Equatable, Codable {
+        package var path: String
+        package var format: String
         /// Internal snapshot that was read; `nil` for the active state.
-        public var snapshot: String?
+        package var snapshot: String?
         /// Length of the file in bytes.
-        public var length: UInt64
+        package var length: UInt64
         /// Nanoseconds since 1970 when the file was last written; `nil` where that is not known.
-        public var modified: Int64?
+        package var modified: Int64?
 
-        public init(path: String, format: String, snapshot: String?, length: UInt64, modified: Int64?) {
+        package init(path: String, format: String, snapshot: String?, length: UInt64, modified: Int64?) {
             self.path = path
             self.format = format
             self.snapshot = snapshot
@@ -43,27 +43,27 @@ public struct ManifestHeader: Sendable, Equatable, Codable {
     }
 
     /// The bitmap that the backup was made by, or for.
-    public struct Bitmap: Sendable, Equatable, Codable {
-        public var name: String
-        public var mode: String
+    package struct Bitmap: Sendable, Equatable, Codable {
+        package var name: String
+        package var mode: String
 
-        public init(name: String, mode: String) {
+        package init(name: String, mode: String) {
             self.name = name
             self.mode = mode
         }
     }
 
     /// What the backup is based on.
-    public struct Parent: Sendable, Equatable, Codable {
+    package struct Parent: Sendable, Equatable, Codable {
         /// As the target records it.
-        public var name: String
+        package var name: String
         /// `nil` where it says none.
-        public var id: String?
-        public var virtualSize: UInt64
+        package var id: String?
+        package var virtualSize: UInt64
         /// Root digest of the parent's content; `nil` where it has no manifest.
-        public var content: String?
+        package var content: String?
 
-        public init(name: String, id: String?, virtualSize: UInt64, content: String?) {
+        package init(name: String, id: String?, virtualSize: UInt64, content: String?) {
             self.name = name
             self.id = id
             self.virtualSize = virtualSize
@@ -77,44 +77,44 @@ public struct ManifestHeader: Sendable, Equatable, Codable {
     }
 
     /// A part of the disk, in bytes.
-    public struct Extent: Sendable, Equatable, Codable {
-        public var start: UInt64
-        public var length: UInt64
+    package struct Extent: Sendable, Equatable, Codable {
+        package var start: UInt64
+        package var length: UInt64
 
-        public init(_ range: Range<UInt64>) {
+        package init(_ range: Range<UInt64>) {
             start = range.lowerBound
             length = range.upperBound - range.lowerBound
         }
     }
 
     /// Which backup it is: 32 hexadecimal digits, as the target has them if its format can hold them.
-    public var id: String
+    package var id: String
     /// When the backup was complete.
-    public var created: Date
+    package var created: Date
     /// Program and version.
-    public var writer: String
-    public var target: Target
-    public var source: Source
+    package var writer: String
+    package var target: Target
+    package var source: Source
     /// `full`, `top`, `incremental` or `bitmap`.
-    public var sync: String
-    public var bitmap: Bitmap?
-    public var parent: Parent?
+    package var sync: String
+    package var bitmap: Bitmap?
+    package var parent: Parent?
     /// Length of the disk in bytes.
-    public var virtualSize: UInt64
+    package var virtualSize: UInt64
     /// Whether the backup holds the whole disk, and not only what it has over its parent.
-    public var isWhole: Bool
+    package var isWhole: Bool
     /// What could not be read; the backup holds zeroes there. Not more than the first hundred.
-    public var unreadable: [Extent]
-    public var digest: String
+    package var unreadable: [Extent]
+    package var digest: String
     /// Bytes of a range that has a digest, and of the units that it is made of.
-    public internal(set) var rangeLength = ContentGeometry.rangeLength
-    public internal(set) var unitLength = ContentGeometry.unitLength
+    package internal(set) var rangeLength = ContentGeometry.rangeLength
+    package internal(set) var unitLength = ContentGeometry.unitLength
     /// Root digest of the content.
-    public internal(set) var content = ""
+    package internal(set) var content = ""
     /// Bytes of the document behind this line, without the seal.
-    public internal(set) var bodyLength: UInt64 = 0
+    package internal(set) var bodyLength: UInt64 = 0
 
-    public init(
+    package init(
         id: String, created: Date, writer: String, target: Target, source: Source, sync: String, bitmap: Bitmap?,
         parent: Parent?, unreadable: [Range<UInt64>], content summary: RecordedContent.Summary
     ) {

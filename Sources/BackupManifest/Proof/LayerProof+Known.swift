@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension LayerProof {
     /// Ranges that are as they were, as the device says without a look at any data.
-    public struct Known: Sendable {
-        public var count: UInt64 = 0
+    package struct Known: Sendable {
+        package var count: UInt64 = 0
         /// Whether the layer holds them.
-        public var isHeld = false
+        package var isHeld = false
     }
 
     /// How many ranges, from one on, are known to be right: those of which the layer held nothing, and shows nothing of its
     /// own; and those that it held as zeroes, and that are zero.
-    public func knownRanges(from index: UInt64, limit: UInt64) async throws(BlockError) -> Known {
+    package func knownRanges(from index: UInt64, limit: UInt64) async throws(BlockError) -> Known {
         var end = min(limit, try await digests.nextDataRange(from: index) ?? .max)
         guard index < end else { return Known() }
         let (isHeld, next) = try await digests.uniformRanges(from: index)

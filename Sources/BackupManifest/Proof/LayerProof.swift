@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// Proves one layer of a chain by its digests: that each unit it held is as it was, and that it holds no others.
-public struct LayerProof: Sendable {
+package struct LayerProof: Sendable {
     /// The disk that the layer shows, with all that lies behind it.
-    public let device: any BlockDevice
-    public let digests: ContentDigests
+    package let device: any BlockDevice
+    package let digests: ContentDigests
     /// What lies behind it; `nil` for nothing.
     private let parent: (any BlockDevice)?
     private let digester: UnitDigester
 
     /// - Parameter device: as long as the digests say.
-    public init(_ device: any BlockDevice, digests: ContentDigests) {
+    package init(_ device: any BlockDevice, digests: ContentDigests) {
         precondition(device.length == digests.geometry.virtualSize)
         self.device = device
         self.digests = digests
@@ -27,7 +27,7 @@ public struct LayerProof: Sendable {
     ///     content afterwards.
     ///   - isFilled: whether the buffer is to have the content in any case.
     /// - Returns: `nil` where all is as it was.
-    public func fault(
+    package func fault(
         inRange index: UInt64, _ buffer: inout AlignedBuffer, isFilled: Bool = false
     ) async -> ContentFault? {
         do throws(BlockError) {
@@ -48,7 +48,7 @@ public struct LayerProof: Sendable {
         _ held: UInt16, _ index: UInt64, _ bytes: Range<UInt64>, _ buffer: inout AlignedBuffer, _ isFilled: Bool
     ) async throws(BlockError) -> Bool {
         let expected = try await digests.digest(ofRange: index)
-        if expected == nil, !isFilled, try await isKnownZero(bytes) { return true }
+        if expected == nil, !isFilled, try await device.isKnownZero(bytes) { return true }
         // At most a range's length.
         let count = Int(bytes.upperBound - bytes.lowerBound)
         var start = 0
@@ -57,17 +57,6 @@ public struct LayerProof: Sendable {
             try await device.read(at: bytes.lowerBound + UInt64(run.lowerBound), into: &span)
         }
         return digester.digest(ofRange: index, held: held, in: buffer.prefix(count)) == expected
-    }
-
-    private func isKnownZero(_ bytes: Range<UInt64>) async throws(BlockError) -> Bool {
-        var position = bytes.lowerBound
-        while position < bytes.upperBound {
-            let extent = try await device.blockStatus(
-                at: position, length: bytes.upperBound - position, in: .chain)
-            guard extent.readsAsZero else { return false }
-            position += extent.length
-        }
-        return true
     }
 
     /// The next run of units, as bytes of the range.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 import DirtyBitmaps
 
 /// A backup's disk that is proven while it is read.
@@ -9,7 +9,7 @@ import DirtyBitmaps
 /// Whatever is read, or is said to be zero, has its whole range proven first: in each layer from the top one down to that
 /// which holds all of the range. What is hidden below needn't be right. Where a layer has no digests, nothing is known of
 /// what shows through it.
-public final class VerifyingDevice: BlockDevice {
+package final class VerifyingDevice: DeviceWrapper {
     private let disk: any BlockDevice
     /// Top first; `nil` for a layer without digests.
     private let layers: [LayerProof?]
@@ -20,7 +20,7 @@ public final class VerifyingDevice: BlockDevice {
     private let geometry: ContentGeometry
 
     /// - Parameter layers: of the chain, top first.
-    public init(_ disk: any BlockDevice, layers: [LayerProof?]) {
+    package init(_ disk: any BlockDevice, layers: [LayerProof?]) {
         self.disk = disk
         self.layers = layers
         geometry = ContentGeometry(virtualSize: disk.length)
@@ -31,16 +31,9 @@ public final class VerifyingDevice: BlockDevice {
         }
     }
 
-    public var name: String { disk.name }
-    public var length: UInt64 { disk.length }
-    public var capabilities: DeviceCapabilities { disk.capabilities }
-    public var backing: (any BlockDevice)? { disk.backing }
+    package var base: any BlockDevice { disk }
 
-    public func clusterSize() async throws(BlockError) -> UInt64 {
-        try await disk.clusterSize()
-    }
-
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         try checkRange(at: offset, length: UInt64(buffer.byteCount))
         let end = offset + UInt64(buffer.byteCount)
         var position = offset
@@ -81,7 +74,7 @@ public final class VerifyingDevice: BlockDevice {
     }
 
     /// Says nothing of places in files: what the kernel copies from there, nobody has proven.
-    public func blockStatus(
+    package func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
         var extent = try await disk.blockStatus(at: offset, length: length, in: scope)

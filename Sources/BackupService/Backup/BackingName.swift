@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 import SystemPackage
 
@@ -19,26 +20,27 @@ struct BackingName {
 
     /// The name of what the source's top layer is based on.
     func name(of layer: OpenedDisk.Layer) throws(ServiceError) -> String {
-        let path = try ServicePath.recorded(layer.path, kind: layer.file.kind)
-        return try name(of: path, kind: layer.file.kind, isIncrement: false)
+        let path = try ServicePath.recorded(layer.path, isFixed: layer.file.isFixed)
+        return try name(of: path, isFixed: layer.file.isFixed, isIncrement: false)
     }
 
     /// The name of a file.
     ///
     /// - Parameters:
     ///   - path: the file's own, from the root on, as `ServicePath.recorded` gives it.
+    ///   - isFixed: whether it is a block device.
     ///   - isIncrement: whether the backup goes on the file because the user says so. What the source itself is based on
     ///     stays where it is, wherever the backup is moved.
     /// - Throws: `ServiceError` with the code `usage` where there is no relative name.
-    func name(of path: String, kind: FileKind, isIncrement: Bool) throws(ServiceError) -> String {
+    func name(of path: String, isFixed: Bool, isIncrement: Bool) throws(ServiceError) -> String {
         switch style {
         case .absolute: return path
         case .auto:
-            guard isIncrement, kind == .regular, let folder = try? folder() else { return path }
+            guard isIncrement, !isFixed, let folder = try? folder() else { return path }
             let below = Self.relative(path, to: folder)
             return below.hasPrefix("../") ? path : below
         case .relative:
-            guard kind == .regular, (try? FileStatus(path: target))?.kind != .blockDevice else {
+            guard !isFixed, (try? FileStatus(path: target))?.kind != .blockDevice else {
                 throw ServiceError(
                     .usage, "--backing-name=relative: a block device has no place beside other files",
                     advice: "use --backing-name=absolute")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// What the files behind a disk's own look like, in a number: their lengths and when they were last written.

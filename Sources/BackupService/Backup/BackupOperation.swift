@@ -2,10 +2,11 @@
 
 import BackupCore
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// One run of the backup command: opens the source, makes the target, copies, and makes the result durable.
-public final class BackupOperation: Sendable {
+package final class BackupOperation: Sendable {
     private let request: BackupRequest
     private let warn: @Sendable (String) -> Void
     /// Opens the source in another way than `request` says; `nil` for a backup.
@@ -14,7 +15,7 @@ public final class BackupOperation: Sendable {
     private let operation = OperationRun()
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public convenience init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
+    package convenience init(_ request: BackupRequest, warn: @escaping @Sendable (String) -> Void) {
         self.init(request, opening: nil, warn: warn)
     }
 
@@ -27,21 +28,21 @@ public final class BackupOperation: Sendable {
     }
 
     /// How far the run is. May be asked at any time, from any thread.
-    public var progress: BackupProgress {
+    package var progress: BackupProgress {
         guard let progress = job.withLock({ $0 })?.progress else { return BackupProgress(offset: 0, length: 0) }
         return BackupProgress(offset: progress.offset, length: progress.length)
     }
 
     /// Asks the run to end: `run` then throws `cancelled` once the target is cleaned up. A run that has copied
     /// everything already may still succeed.
-    public func cancel() {
+    package func cancel() {
         operation.cancel()
     }
 
     /// Makes a run stand still that copies, and go on one that stands still, for whatever reason.
     ///
     /// - Returns: whether it stands still now; `nil` where there is nothing to pause yet, or any more.
-    public func togglePause() -> Bool? {
+    package func togglePause() -> Bool? {
         guard let job = job.withLock({ $0 }) else { return nil }
         do throws(JobError) {
             try job.resume()
@@ -57,7 +58,7 @@ public final class BackupOperation: Sendable {
     /// Runs the backup. Returns once it is complete and on stable storage; the summary says whether the bitmap follows.
     ///
     /// - Throws: `ServiceError`; the target is then absent, or marked unfinished where it existed before.
-    public func run() async throws(ServiceError) -> BackupSummary {
+    package func run() async throws(ServiceError) -> BackupSummary {
         let count = request.workers ?? WorkerThreads.defaultCount(atMost: 64)
         return try await operation(threads: count) { (workers) async throws(ServiceError) in
             try await self.backUp(workers)
@@ -190,7 +191,7 @@ public final class BackupOperation: Sendable {
 
     /// - Returns: `nil` where no manifest is asked for, and where it has no place.
     private func manifestFile(
-        at place: ManifestPlace?, of target: BackupTarget, readFiles: [FileIdentity]
+        at place: ManifestPlace?, of target: BackupTarget, readFiles: [StorageIdentity]
     ) async throws(ServiceError) -> UnnamedFile? {
         guard request.isBackup, request.digest != nil, let place else { return nil }
         let isElsewhere = place.filePlace.folder != FilePlace(path: request.target).folder

@@ -3,12 +3,13 @@
 import BackupCore
 import BlockIO
 import DirtyBitmaps
+import DiskChain
 import Qcow2Format
 
 /// What a run does, after what it found has been considered.
 struct BackupPlan: Sendable {
     let source: OpenedDisk
-    private(set) var sync: BackupRequest.Sync
+    private(set) var sync: SyncMode
     private(set) var bitmap: SourceBitmap?
     private(set) var parent: ParentChain?
     /// What the bitmap says for the job; for an increment, what it must hold.
@@ -23,7 +24,7 @@ struct BackupPlan: Sendable {
     /// Parts of the disk that are lost and read as zeroes, where the run goes on without what can't be read.
     var lostPadding: [Range<UInt64>] = []
 
-    init(source: OpenedSource, sync: BackupRequest.Sync) {
+    init(source: OpenedSource, sync: SyncMode) {
         self.source = source.disk
         self.sync = sync
         layout = source.layout
@@ -56,7 +57,7 @@ struct BackupPlan: Sendable {
         try parent.checkLength(warn: warn)
         self.parent = parent
         var difference: UInt64?
-        do throws(BlockError) {
+        try await translated { () async throws(BlockError) in
             let content = try await IncrementContent(source: source.device, parent: parent.disk.device)
                 .find(from: bitmap.bits)
             bits = content.bits
@@ -70,8 +71,6 @@ struct BackupPlan: Sendable {
                 difference = try await check.firstDifference(before: content.unmarkedEnd)
             }
             if !trustsChain, difference == nil { difference = try await check.firstDifference() }
-        } catch {
-            throw ServiceError(error)
         }
         if let difference {
             throw Self.otherParent(
@@ -143,4 +142,16 @@ struct BackupPlan: Sendable {
             name: bitmap.name, mode: bitmap.mode, parent: parent?.path, fallback: bitmap.fallback,
             isUnchanged: isUnchanged, update: bitmap.mode == .never ? nil : .done)
     }
+}
+
+/// The disk that a run copies.
+struct OpenedSource: Sendable {
+    let disk: OpenedDisk
+    /// How the image is laid out whose place the target takes; `nil` where that doesn't count.
+    var layout: Qcow2Options?
+    /// What proves the disk while it is read; `nil` for a disk that is no backup, or is not to be proven.
+    var proof: ChainProof?
+
+    /// What is read.
+    var device: any BlockDevice { proof?.device ?? disk.device }
 }

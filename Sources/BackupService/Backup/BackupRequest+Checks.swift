@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import DirtyBitmaps
+import DiskChain
 import Qcow2Format
 
 /// What of a request can be judged without looking at a file.
@@ -11,7 +13,11 @@ extension BackupRequest {
     /// Refuses options that contradict each other.
     ///
     /// - Throws: `ServiceError` with the code `usage`.
-    public func check() throws(ServiceError) {
+    package func check() throws(ServiceError) {
+        guard sync != .none else {
+            throw ServiceError(
+                .usage, "--sync=none copies what a guest overwrites, and offline there is none: use full or top")
+        }
         guard backingName == .auto || sync != .full else {
             throw ServiceError(
                 .usage, "--backing-name is for --sync=top, incremental and bitmap: a full backup has none")
@@ -103,7 +109,7 @@ extension BackupRequest {
                     .usage, "--sync=bitmap needs --bitmap-mode: what becomes of the bitmap",
                     advice: "never keeps it, on-success clears it")
             }
-        case .full, .top:
+        case .none, .full, .top:
             guard bitmapMode != .never else {
                 throw ServiceError(
                     .usage,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
+
 /// What a finished backup did. Sizes are in bytes.
-public struct BackupSummary: Sendable, Equatable {
+package struct BackupSummary: Sendable, Equatable {
     /// How much of a chain has manifests to prove it by.
-    public enum Proof: String, Sendable {
+    package enum Proof: String, Sendable {
         case all
         /// Some of its files.
         case part
@@ -11,36 +13,36 @@ public struct BackupSummary: Sendable, Equatable {
     }
 
     /// The finished target.
-    public var target: String
+    package var target: String
     /// What was made, after what the source allows has been considered.
-    public var sync: BackupRequest.Sync
-    public var virtualSize: UInt64
+    package var sync: SyncMode
+    package var virtualSize: UInt64
     /// Read from the source, uncompressed.
-    public var bytesRead: UInt64
+    package var bytesRead: UInt64
     /// Stored in the target as data, before compression.
-    public var bytesWritten: UInt64
+    package var bytesWritten: UInt64
     /// Found to be zero, and recorded as such without data.
-    public var bytesZero: UInt64
+    package var bytesZero: UInt64
     /// Not copied: the top layer doesn't hold them, or the bitmap doesn't mark them.
-    public var bytesSkipped: UInt64
+    package var bytesSkipped: UInt64
     /// Copied or shared by the kernel; part of `bytesWritten`.
-    public var bytesOffloaded: UInt64
+    package var bytesOffloaded: UInt64
     /// What could not be read, in bytes of the disk. The target holds zeroes there.
-    public var unreadable: [Range<UInt64>]
+    package var unreadable: [Range<UInt64>]
     /// Length of the target file; `nil` where it is no file.
-    public var targetLength: UInt64?
-    public var seconds: Double
+    package var targetLength: UInt64?
+    package var seconds: Double
     /// What was done about a bitmap; `nil` for a backup without one.
-    public var bitmap: BitmapSummary?
+    package var bitmap: BitmapSummary?
     /// Why the bitmap is not up to the backup, which is complete all the same; `nil` where it is, or was to stay.
-    public var bitmapFailure: ServiceError?
+    package var bitmapFailure: ServiceError?
     /// How much of what was read was proven by manifests; `nil` where that was not asked for.
-    public var proof: Proof?
+    package var proof: Proof?
     /// The backup's manifest; `nil` where there is none.
-    public var manifest: ManifestSummary?
+    package var manifest: ManifestSummary?
 
-    public init(
-        target: String, sync: BackupRequest.Sync = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0,
+    package init(
+        target: String, sync: SyncMode = .full, virtualSize: UInt64 = 0, bytesRead: UInt64 = 0,
         bytesWritten: UInt64 = 0,
         bytesZero: UInt64 = 0, bytesSkipped: UInt64 = 0, bytesOffloaded: UInt64 = 0, unreadable: [Range<UInt64>] = [],
         targetLength: UInt64? = nil, seconds: Double = 0, bitmap: BitmapSummary? = nil
@@ -71,5 +73,18 @@ public struct BackupSummary: Sendable, Equatable {
             }
         }
         unreadable = merged
+    }
+}
+
+/// How far a backup is, in bytes.
+package struct BackupProgress: Sendable, Equatable {
+    /// Done so far.
+    package var offset: UInt64
+    /// What `offset` will be at the end, as far as is known now.
+    package var length: UInt64
+
+    package init(offset: UInt64, length: UInt64) {
+        self.offset = offset
+        self.length = length
     }
 }

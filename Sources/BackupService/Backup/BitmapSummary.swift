@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
+
 /// What a finished backup did about its bitmap.
-public struct BitmapSummary: Sendable, Equatable {
+package struct BitmapSummary: Sendable, Equatable {
     /// How it went to bring the bitmap up to the backup.
-    public enum Update: Sendable, Equatable {
+    package enum Update: Sendable, Equatable {
         case done
         /// The bitmap is as it was.
         case failed
@@ -11,20 +13,20 @@ public struct BitmapSummary: Sendable, Equatable {
         case unknown
     }
 
-    public var name: String
+    package var name: String
     /// What became of it.
-    public var mode: BackupRequest.BitmapMode
+    package var mode: BitmapMode
     /// The target's backing file as it is recorded; `nil` for a target that stands alone, or has the source's.
-    public var parent: String?
+    package var parent: String?
     /// Why a full backup was made where an increment was asked for; `nil` where none was.
-    public var fallback: String?
+    package var fallback: String?
     /// Whether there was nothing to copy: an increment of a disk that has not changed.
-    public var isUnchanged: Bool
+    package var isUnchanged: Bool
     /// `nil` where it was to stay as it is.
-    public var update: Update?
+    package var update: Update?
 
-    public init(
-        name: String, mode: BackupRequest.BitmapMode, parent: String? = nil, fallback: String? = nil,
+    package init(
+        name: String, mode: BitmapMode, parent: String? = nil, fallback: String? = nil,
         isUnchanged: Bool = false, update: Update? = .done
     ) {
         self.name = name

@@ -33,16 +33,18 @@ struct ForgottenEnd {
         // Were it not read, each increment would hold such a cluster anew.
         let readEnd = min(start.alignedUp(to: Self.largestCluster) ?? end, end)
         var ranges: [Range<UInt64>] = []
-        var probe = TailProbe(source, parent)
+        var walker = PairWalker(source, parent)
         for area in Self.cleanAreas(start..<end, of: recorded) {
             var position = area.lowerBound
             while position < area.upperBound {
                 let limit = position < readEnd ? min(area.upperBound, readEnd) : area.upperBound
-                let (length, content) = try await probe.next(at: position, end: limit)
-                let isStored = content == .contentInBoth
-                let range = position..<position + (isStored ? min(length, Self.bufferLength) : length)
+                let pair = try await walker.next(at: position, end: limit)
+                let isStored = !pair.first.readsAsZero
+                let holdsContent = pair.second?.readsAsZero == false
+                let length = isStored && holdsContent ? min(pair.length, Self.bufferLength) : pair.length
+                let range = position..<position + length
                 position = range.upperBound
-                guard content != .nothing else { continue }
+                guard holdsContent else { continue }
                 if isStored || range.lowerBound < readEnd, try await isZero(range) { continue }
                 Self.append(range, to: &ranges)
             }
@@ -57,13 +59,15 @@ struct ForgottenEnd {
             let start = end > step ? end - step : 0
             var stored: [Range<UInt64>] = []
             var isCut = false
-            var probe = TailProbe(source, parent)
+            var walker = PairWalker(source, parent)
             for area in Self.cleanAreas(start..<end, of: recorded) {
                 var position = area.lowerBound
                 while position < area.upperBound {
-                    let (length, content) = try await probe.next(at: position, end: area.upperBound)
-                    if content == .contentInBoth { Self.append(position..<position + length, to: &stored) }
-                    position += length
+                    let pair = try await walker.next(at: position, end: area.upperBound)
+                    if !pair.first.readsAsZero, pair.second?.readsAsZero == false {
+                        Self.append(position..<position + pair.length, to: &stored)
+                    }
+                    position += pair.length
                 }
                 if stored.count > Self.mostRanges {
                     stored.removeFirst(stored.count / 2)

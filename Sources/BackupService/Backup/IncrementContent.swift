@@ -28,7 +28,7 @@ struct IncrementContent {
     }
 
     private func dropZeroes(from bits: inout DirtyBitmap, _ recorded: DirtyBitmap) async throws(BlockError) {
-        var probe = PairProbe(source, parent)
+        var walker = PairWalker(source, parent)
         var position: UInt64 = 0
         while let area = recorded.nextDirtyArea(from: position) {
             position = area.upperBound
@@ -36,24 +36,24 @@ struct IncrementContent {
             var zeroStart = area.lowerBound
             var known = area.lowerBound
             while known < area.upperBound {
-                let (length, content) = try await probe.next(at: known, end: area.upperBound)
-                if content != .zeroInBoth {
+                let pair = try await walker.next(at: known, end: area.upperBound, onlyOverZeroes: true)
+                if !pair.isZeroInBoth {
                     bits.reset(zeroStart..<known)
-                    zeroStart = known + length
+                    zeroStart = known + pair.length
                 }
-                known += length
+                known += pair.length
             }
             bits.reset(zeroStart..<max(zeroStart, area.upperBound))
         }
     }
 
     private func addGrowth(to bits: inout DirtyBitmap) async throws(BlockError) {
-        var probe = ZeroProbe(source)
+        var walker = ExtentWalker(source)
         var position = min(parent.length, source.length)
         while position < source.length {
-            let (length, isZero) = try await probe.next(at: position, end: source.length)
-            if !isZero { bits.set(position..<position + length) }
-            position += length
+            let extent = try await walker.next(at: position, end: source.length)
+            if !extent.readsAsZero { bits.set(position..<position + extent.length) }
+            position += extent.length
         }
     }
 }

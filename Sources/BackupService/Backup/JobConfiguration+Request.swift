@@ -11,67 +11,40 @@ extension BackupJob.Configuration {
     /// - Parameters:
     ///   - sync: the mode that fits the source.
     ///   - bitmap: the bitmap to work by, or to synchronise.
-    init(_ request: BackupRequest, sync: BackupRequest.Sync, bitmap: SourceBitmap?) {
+    init(_ request: BackupRequest, sync: SyncMode, bitmap: SourceBitmap?) {
         self.init(
-            sync: SyncMode(sync), compress: request.compression != nil,
+            sync: sync, compress: request.compression != nil,
             copyRange: request.copyRange != .off, maxWorkers: request.workers)
         speed = request.speed
         onSourceError = request.policy(request.onSourceError)
         onTargetError = request.policy(request.onTargetError)
         sourceTries = Self.triesOfACluster
         self.bitmap = bitmap?.name
-        bitmapMode = bitmap.map { BitmapMode($0.mode) }
+        bitmapMode = bitmap?.mode
     }
 }
 
 extension SyncMode {
-    fileprivate init(_ sync: BackupRequest.Sync) {
-        switch sync {
-        case .full: self = .full
-        case .top: self = .top
-        case .incremental: self = .incremental
-        case .bitmap: self = .bitmap
-        }
-    }
-}
-
-extension BitmapMode {
-    fileprivate init(_ mode: BackupRequest.BitmapMode) {
-        switch mode {
-        case .never: self = .never
-        case .onSuccess: self = .onSuccess
-        case .always: self = .always
-        }
-    }
-}
-
-extension ErrorPolicy {
-    fileprivate init(_ handling: BackupRequest.ErrorHandling) {
-        switch handling {
-        case .report: self = .report
-        case .ignore: self = .ignore
-        case .enospc: self = .enospc
-        case .stop: self = .stop
-        }
-    }
+    /// Whether the target holds changes only, on top of an earlier backup.
+    package var isIncrement: Bool { self == .incremental || self == .bitmap }
 }
 
 extension BackupRequest {
     /// A run that nobody can resume does not stand still for ever.
-    fileprivate func policy(_ handling: ErrorHandling) -> ErrorPolicy {
-        switch handling {
-        case .enospc, .stop: canBeResumed ? ErrorPolicy(handling) : .report
-        case .report, .ignore: ErrorPolicy(handling)
+    fileprivate func policy(_ policy: ErrorPolicy) -> ErrorPolicy {
+        switch policy {
+        case .enospc, .auto, .stop: canBeResumed ? policy : .report
+        case .report, .ignore: policy
         }
     }
 
     /// What to say of a run that an error ended which a policy of the user's would have stopped it at.
     func gaveUp(_ cause: ServiceError, _ error: JobError) -> ServiceError {
         guard !canBeResumed, case .copy(let failure) = error else { return cause }
-        let (option, handling) =
+        let (option, policy) =
             failure.side == .source ? ("--on-source-error", onSourceError) : ("--on-target-error", onTargetError)
-        guard ErrorPolicy(handling).action(for: failure.errno) == .stop else { return cause }
-        let reason = "\(option)=\(handling.rawValue) did not stop: there is no terminal to resume the run at"
-        return ServiceError(cause.code, cause.message, advice: cause.advice.map { "\(reason); \($0)" } ?? reason)
+        guard policy.action(for: failure.errno) == .stop else { return cause }
+        let reason = "\(option)=\(policy.rawValue) did not stop: there is no terminal to resume the run at"
+        return cause.advising(cause.advice.map { "\(reason); \($0)" } ?? reason)
     }
 }

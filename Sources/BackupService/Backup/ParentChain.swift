@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 import SystemPackage
 
@@ -35,9 +36,9 @@ struct ParentChain: Sendable {
         if let file = disk.files.first(where: { $0.identity == top }) {
             throw Self.leadsToSource(path, by: file.name)
         }
-        let kind = disk.layers[0].file.kind
-        self.path = try ServicePath.recorded(path, kind: kind)
-        name = try BackingName(request).name(of: self.path, kind: kind, isIncrement: true)
+        let isFixed = disk.layers[0].file.isFixed
+        self.path = try ServicePath.recorded(path, isFixed: isFixed)
+        name = try BackingName(request).name(of: self.path, isFixed: isFixed, isIncrement: true)
     }
 
     /// Where a parent is: a chain that was moved took it along.
@@ -54,7 +55,7 @@ struct ParentChain: Sendable {
             throw ServiceError(
                 .corrupt, "\(path) is an unfinished backup", advice: "name the last one that was completed")
         }
-        guard let status = try status(of: path) else {
+        guard let status = try ServicePath.status(of: path) else {
             throw ServiceError(
                 .notFound, "the parent \(path) does not exist", advice: "-b names the backup made before this one")
         }
@@ -62,14 +63,6 @@ struct ParentChain: Sendable {
         let what = file === source.layers[0].file ? "the source itself" : "part of the source's chain"
         throw ServiceError(
             .usage, "\(path) is \(what), and not a backup of it", advice: "-b names the backup made before this one")
-    }
-
-    private static func status(of path: String) throws(ServiceError) -> FileStatus? {
-        do throws(BlockError) {
-            return try FileStatus(path: path)
-        } catch {
-            throw ServiceError(error)
-        }
     }
 
     /// Refuses a target that a parent is based on, which no increment will go on, but other backups do.
@@ -112,7 +105,7 @@ struct ParentChain: Sendable {
                 .corrupt, "the parent \(file) is no qcow2 image: an unfinished backup, or another format",
                 advice: "-F raw for a raw one")
         case .file(let file, let role, .locked):
-            if (try? status(of: file))?.identity == source.layers[0].file.identity {
+            if (try? ServicePath.status(of: file))?.identity == source.layers[0].file.identity {
                 return leadsToSource(path, by: file)
             }
             guard cause.code == .locked, role == .disk else { break }
@@ -134,5 +127,31 @@ struct ParentChain: Sendable {
     static func formatNotRecorded(_ error: ChainError) -> ServiceError {
         ServiceError(
             .usage, "\(error)", advice: "have the image record it (qemu-img rebase -u -F); -F goes with -b here")
+    }
+}
+
+extension ParentChain {
+    /// Images in a chain from which on it should come to an end: each costs its reader an open file and a look into its
+    /// tables, and libvirt opens 200 at most.
+    static let lengthToWarnOf = 100
+
+    /// Refuses a chain to which nothing can be added, and warns of one that gets long.
+    func checkLength(warn: (String) -> Void) throws(ServiceError) {
+        try Self.checkLength(ofParent: disk.layers.count, disk.layers[0].path, warn: warn)
+    }
+
+    static func checkLength(
+        ofParent count: Int, _ path: String, warn: (String) -> Void
+    ) throws(ServiceError) {
+        guard count < DiskOpener.longestChain else {
+            throw ServiceError(
+                .unsupported, "the chain of \(path) has \(count) images: nothing would open one more",
+                advice: "--sync=full starts a new chain; restore --compress makes one backup of this one")
+        }
+        if count + 1 > lengthToWarnOf {
+            warn(
+                "the chain has \(count + 1) images with this one, and can't have more than \(DiskOpener.longestChain): "
+                    + "start a new one with --sync=full")
+        }
     }
 }

@@ -49,13 +49,13 @@ struct ParentCheck {
     /// - Parameter count: number of layers, the top ones.
     func firstDifference(inLayersAbove count: Int) async throws(BlockError) -> UInt64? {
         let length = min(source.length, parent.length)
+        var walker = ExtentWalker(parent)
         var position: UInt64 = 0
         while let start = bits.nextClean(from: position, limit: length) {
             let end = bits.nextDirty(from: start, limit: length) ?? length
             position = start
             while position < end {
-                let asked = min(end - position, Self.longestQuestion)
-                let extent = try await parent.blockStatus(at: position, length: asked, in: .chain)
+                let extent = try await walker.next(at: position, end: end)
                 let isHeld = extent.isAllocated && extent.depth < count
                 let extentEnd = position + extent.length
                 while isHeld, position < extentEnd {
@@ -78,9 +78,6 @@ struct ParentCheck {
         }
         return nil
     }
-
-    /// Longest range in bytes that is asked about at once: the layers on top look at all of it for a short answer.
-    private static let longestQuestion: UInt64 = 64 << 20
 
     /// A range that the bitmap doesn't mark and that holds data in either disk.
     private func place(in range: Range<UInt64>) async throws(BlockError) -> Range<UInt64>? {

@@ -2,6 +2,7 @@
 
 import BlockIO
 import DirtyBitmaps
+import DiskChain
 import Qcow2Format
 
 extension SourceBitmap {
@@ -63,11 +64,8 @@ extension SourceBitmap {
     static func cleanBits(
         _ granularity: UInt64?, for disk: OpenedDisk
     ) async throws(ServiceError) -> DirtyBitmap {
-        let clusterLength: UInt64
-        do throws(BlockError) {
-            clusterLength = try await disk.device.clusterSize()
-        } catch {
-            throw ServiceError(error)
+        let clusterLength = try await translated { () async throws(BlockError) in
+            try await disk.device.clusterSize()
         }
         do throws(DirtyBitmapError) {
             return try DirtyBitmap(

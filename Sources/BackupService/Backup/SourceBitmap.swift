@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BlockIO
 import DirtyBitmaps
+import DiskChain
 import Qcow2Format
 
 /// The source's bitmap that a backup works by, or starts anew.
@@ -22,7 +24,7 @@ struct SourceBitmap: Sendable {
 
     let name: String
     /// What becomes of it.
-    private(set) var mode: BackupRequest.BitmapMode
+    private(set) var mode: BitmapMode
     /// What is dirty: nothing in a bitmap that is going to be made.
     let bits: DirtyBitmap
     /// Since which backup it counts; `nil` where that is not known.
@@ -39,7 +41,7 @@ struct SourceBitmap: Sendable {
     private let bitmaps: PersistentBitmaps?
     private let image: String
     /// The image's file, where its bitmaps may change.
-    private let file: FileDevice?
+    private let file: (any Storage)?
 
     /// Whether what a change that failed has left is not known.
     var isUncertain: Bool { bitmaps?.isUncertain == true }
@@ -109,11 +111,9 @@ struct SourceBitmap: Sendable {
             }
             bits = cleanBits
         }
-        do throws(BlockError) {
+        try await translated { () async throws(BlockError) in
             // Better known now than once everything is copied.
             try await bitmaps.check(changes(leaving: bits, isForced: true))
-        } catch {
-            throw ServiceError(error)
         }
     }
 

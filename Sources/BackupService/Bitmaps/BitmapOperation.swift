@@ -2,15 +2,16 @@
 
 import BlockIO
 import DirtyBitmaps
+import DiskChain
 import Qcow2Format
 
 /// One run of the bitmap command.
-public struct BitmapOperation: Sendable {
+package struct BitmapOperation: Sendable {
     private let request: BitmapRequest
     private let warn: @Sendable (String) -> Void
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(_ request: BitmapRequest, warn: @escaping @Sendable (String) -> Void) {
+    package init(_ request: BitmapRequest, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
         self.warn = warn
     }
@@ -19,7 +20,7 @@ public struct BitmapOperation: Sendable {
     ///
     /// - Returns: the bitmaps as they are then.
     /// - Throws: `ServiceError`; the bitmaps are then as they were, unless the message says otherwise.
-    public func run() async throws(ServiceError) -> BitmapReport {
+    package func run() async throws(ServiceError) -> BitmapReport {
         try await Inspection.run { () async throws(ServiceError) in try await perform() }
     }
 
@@ -124,40 +125,28 @@ public struct BitmapOperation: Sendable {
     // MARK: Calls into the format, with their errors translated
 
     private func open(
-        _ path: String, access: FileDevice.Access, lock: ImageLockMode
-    ) async throws(ServiceError) -> (image: Qcow2File, file: FileDevice) {
-        do throws(BlockError) {
-            let file = try FileDevice(path: path, access: access, lock: lock)
+        _ path: String, access: StorageAccess, lock: ImageLockMode
+    ) async throws(ServiceError) -> (image: Qcow2File, file: any Storage) {
+        return try await translated { () async throws(BlockError) in
+            let file = try LocalStorage.open(path, access: access, lock: lock)
             if let warning = file.lockWarning("make sure that nothing else uses it") { warn(warning) }
-            let image = try await Qcow2File(file)
+            let image = try await Qcow2File.opened(file)
             image.warnings.forEach(warn)
             return (image, file)
-        } catch {
-            throw ServiceError(error)
         }
     }
 
     private func openBitmaps(of image: Qcow2File, forWriting: Bool) async throws(ServiceError) -> PersistentBitmaps {
-        do throws(BlockError) {
-            return try await image.openBitmaps(forWriting: forWriting)
-        } catch {
-            throw ServiceError(error)
-        }
+        try await translated { () async throws(BlockError) in try await image.openBitmaps(forWriting: forWriting) }
     }
 
     private func load(_ name: String, of bitmaps: PersistentBitmaps) async throws(ServiceError) -> DirtyBitmap {
-        do throws(BlockError) {
-            return try await bitmaps.load(name)
-        } catch {
-            throw ServiceError(error)
-        }
+        try await translated { () async throws(BlockError) in try await bitmaps.load(name) }
     }
 
     private func isSameFile(_ one: String, _ other: String) throws(ServiceError) -> Bool {
-        do throws(BlockError) {
-            return try FileStatus(path: one)?.identity == FileStatus(path: other)?.identity
-        } catch {
-            throw ServiceError(error)
+        return try translated { () throws(BlockError) in
+            try FileStatus(path: one)?.identity == FileStatus(path: other)?.identity
         }
     }
 }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import Qcow2Format
+import Qcow2Format
 
 /// The persistent bitmaps of an image.
-public struct BitmapReport: Sendable, Equatable {
-    public struct Bitmap: Sendable, Equatable {
-        public var name: String
+package struct BitmapReport: Sendable, Equatable {
+    package struct Bitmap: Sendable, Equatable {
+        package var name: String
         /// Bytes that one bit stands for.
-        public var granularity: UInt64
-        public var isRecording: Bool
+        package var granularity: UInt64
+        package var isRecording: Bool
         /// Why the bitmap can't be relied on; `nil` where it can.
-        public var defect: BitmapDefect?
+        package var defect: BitmapDefect?
         /// Bytes that are dirty, the last granule counted as a whole one; `nil` where that is not known.
-        public var dirtyLength: UInt64?
+        package var dirtyLength: UInt64?
 
-        public init(
+        package init(
             name: String, granularity: UInt64, isRecording: Bool, defect: BitmapDefect? = nil,
             dirtyLength: UInt64? = nil
         ) {
@@ -26,11 +26,11 @@ public struct BitmapReport: Sendable, Equatable {
         }
     }
 
-    public var image: String
+    package var image: String
     /// In the order of the image.
-    public var bitmaps: [Bitmap]
+    package var bitmaps: [Bitmap]
 
-    public init(image: String, bitmaps: [Bitmap]) {
+    package init(image: String, bitmaps: [Bitmap]) {
         self.image = image
         self.bitmaps = bitmaps
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What to do with the persistent bitmaps of an image.
-public struct BitmapRequest: Sendable {
-    public enum Action: Sendable, Equatable {
+package struct BitmapRequest: Sendable {
+    package enum Action: Sendable, Equatable {
         /// - Parameter countsDirty: whether to load each bitmap and say how much is dirty.
         case list(countsDirty: Bool)
         /// - Parameters:
@@ -20,12 +20,12 @@ public struct BitmapRequest: Sendable {
     }
 
     /// Path of a qcow2 image.
-    public var image: String
-    public var action: Action
+    package var image: String
+    package var action: Action
     /// Read although another process writes to the image; for `list` only.
-    public var forceShare = false
+    package var forceShare = false
 
-    public init(image: String, action: Action) {
+    package init(image: String, action: Action) {
         self.image = image
         self.action = action
     }

@@ -2,10 +2,11 @@
 
 import BinaryCoding
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// One run of the check command.
-public struct CheckOperation: Sendable {
+package struct CheckOperation: Sendable {
     private let request: CheckRequest
     private let warn: @Sendable (String) -> Void
     private let announce: @Sendable (String) -> Void
@@ -13,7 +14,7 @@ public struct CheckOperation: Sendable {
     /// - Parameters:
     ///   - warn: called with one line for each thing that the user should know and that stops nothing.
     ///   - announce: called with one line for each kind of change, before it is made.
-    public init(
+    package init(
         _ request: CheckRequest, warn: @escaping @Sendable (String) -> Void,
         announce: @escaping @Sendable (String) -> Void
     ) {
@@ -25,15 +26,15 @@ public struct CheckOperation: Sendable {
     /// Checks the image. A repair is on stable storage when this returns.
     ///
     /// - Throws: `ServiceError`; `.unsupported` for formats that have no structure to check.
-    public func run() async throws(ServiceError) -> CheckResult {
+    package func run() async throws(ServiceError) -> CheckResult {
         try await Inspection.run { () async throws(ServiceError) in try await perform() }
     }
 
     private func perform() async throws(ServiceError) -> CheckResult {
         let file = try open()
         let format = try await format(of: file)
-        guard format == .qcow2 else { throw refusal(of: file) }
-        if let reason = unfinished(file) { throw ServiceError(.corrupt, reason, advice: Self.backUpAgain) }
+        guard format == .qcow2 else { throw await refusal(of: file) }
+        if let reason = await unfinished(file) { throw ServiceError(.corrupt, reason, advice: Self.backUpAgain) }
         var result = CheckResult(image: request.image, format: .qcow2, report: CheckReport())
         do throws(BlockError) {
             let check = Qcow2Check(file)
@@ -55,20 +56,18 @@ public struct CheckOperation: Sendable {
         return result
     }
 
-    private func open() throws(ServiceError) -> FileDevice {
-        do throws(BlockError) {
+    private func open() throws(ServiceError) -> any Storage {
+        return try translated { () throws(BlockError) in
             let isChanged = request.repair != nil
-            let file = try FileDevice(
-                path: request.image, access: isChanged ? .readWrite : .readOnly,
+            let file = try LocalStorage.open(
+                request.image, access: isChanged ? .readWrite : .readOnly,
                 lock: isChanged ? .writable : request.forceShare ? .forcedShare : .readOnlySource)
             if let warning = file.lockWarning("make sure that nothing else uses it") { warn(warning) }
             return file
-        } catch {
-            throw ServiceError(error)
         }
     }
 
-    private func format(of file: FileDevice) async throws(ServiceError) -> ImageFormat {
+    private func format(of file: any Storage) async throws(ServiceError) -> ImageFormat {
         if request.format == .raw { return .raw }
         do throws(BlockError) {
             let recognised = try await ImageFormat.recognised(in: file)
@@ -84,13 +83,14 @@ public struct CheckOperation: Sendable {
 
     private static let backUpAgain = "it is no backup: make another one"
 
-    private func isHeadBlank(_ file: FileDevice) -> Bool {
-        file.isBlank(upTo: Inspection.sectorLength) || file.isMarkedUnfinished
+    private func isHeadBlank(_ file: any Storage) async -> Bool {
+        if await file.isBlank(upTo: Inspection.sectorLength) { return true }
+        return await file.isMarkedUnfinished()
     }
 
     /// Why an image that is to be of format qcow2 is none; `nil` where it may be one.
-    private func unfinished(_ file: FileDevice) -> String? {
-        guard isHeadBlank(file) else {
+    private func unfinished(_ file: any Storage) async -> String? {
+        guard await isHeadBlank(file) else {
             if Inspection.isPartial(request.image) {
                 warn("\(request.image) has the name of a backup that was not finished")
             }
@@ -99,14 +99,14 @@ public struct CheckOperation: Sendable {
         return "\(request.image) is an unfinished backup: its first bytes, which are written last, are blank"
     }
 
-    private func refusal(of file: FileDevice) -> ServiceError {
+    private func refusal(of file: any Storage) async -> ServiceError {
         if request.format == nil, Inspection.isPartial(request.image) {
             return ServiceError(
                 .corrupt, "\(request.image) is an unfinished backup: it still has its temporary name",
                 advice: Self.backUpAgain)
         }
         let hint =
-            isHeadBlank(file)
+            await isHeadBlank(file)
             ? "; its first bytes are blank: if this was to be a qcow2 backup, it was never finished" : ""
         return ServiceError(.unsupported, "\(request.image): raw images have no structure to check\(hint)")
     }
@@ -114,18 +114,18 @@ public struct CheckOperation: Sendable {
     // MARK: Files behind the image
 
     /// Adds the files that the image can't be used without and that can't be opened.
-    private func checkOtherFiles(of file: FileDevice, _ report: inout CheckReport) async {
+    private func checkOtherFiles(of file: any Storage, _ report: inout CheckReport) async {
         let isHeaderBroken = report.imageEndOffset == 0 || report.counts[.header] != nil
         guard !isHeaderBroken else { return }
         do throws(BlockError) {
-            let image = try await Qcow2File(file)
+            let image = try await Qcow2File.opened(file)
             let lock: ImageLockMode = request.forceShare ? .forcedShare : .readOnlySource
             if image.references.hasExternalDataFile {
                 guard let path = image.dataFilePath else {
                     return report.addUnchecked("data file", "the image does not name it")
                 }
                 do throws(BlockError) {
-                    let dataFile = try FileDevice(path: path, access: .readOnly, lock: lock)
+                    let dataFile = try LocalStorage.open(path, access: .readOnly, lock: lock)
                     // Of its last cluster a part may be missing, which is zeroes.
                     let end = (dataFile.length.dividedRoundingUp(by: image.facts.clusterLength))
                     if end * image.facts.clusterLength < report.dataFileEnd {
@@ -172,5 +172,36 @@ public struct CheckOperation: Sendable {
             }
         default: return true
         }
+    }
+}
+
+/// An image whose structure is to be checked.
+package struct CheckRequest: Sendable {
+    package var image: String
+    /// `nil` recognises it.
+    package var format: ImageFormat?
+    /// What is to be repaired; `nil` for nothing.
+    package var repair: RepairScope?
+    /// Read although another process writes to the image; what it has not written yet is then taken for damage.
+    package var forceShare = false
+
+    package init(image: String) {
+        self.image = image
+    }
+}
+
+/// What a check found, and what it repaired.
+package struct CheckResult: Sendable {
+    package var image: String
+    package var format: ImageFormat
+    /// As the image is now.
+    package var report: CheckReport
+    package var corruptionsFixed: UInt64 = 0
+    package var leaksFixed: UInt64 = 0
+
+    package init(image: String, format: ImageFormat, report: CheckReport) {
+        self.image = image
+        self.format = format
+        self.report = report
     }
 }

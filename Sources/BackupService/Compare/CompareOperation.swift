@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// One run of the compare command.
-public final class CompareOperation: Sendable {
+package final class CompareOperation: Sendable {
     private let request: CompareRequest
     private let warn: @Sendable (String) -> Void
     private let scan = Locked<CompareScan?>(nil)
     private let total = Locked<UInt64>(0)
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(_ request: CompareRequest, warn: @escaping @Sendable (String) -> Void) {
+    package init(_ request: CompareRequest, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
         self.warn = warn
     }
 
     /// How far the run is. May be asked at any time, from any thread.
-    public var progress: BackupProgress {
+    package var progress: BackupProgress {
         BackupProgress(offset: scan.withLock { $0 }?.done ?? 0, length: total.withLock { $0 })
     }
 
     /// Compares the disks.
     ///
     /// Without `isStrict`, what a guest reads is compared, and a disk that is longer than the other must go on with zeroes.
-    public func run() async throws(CompareFailure) -> CompareReport {
+    package func run() async throws(CompareFailure) -> CompareReport {
         let count = request.workers ?? WorkerThreads.defaultCount(atMost: 16)
         let result: Result<CompareReport, CompareFailure>
         do throws(ServiceError) {
@@ -112,5 +113,28 @@ public final class CompareOperation: Sendable {
             if right.end == end { theirs = try await second.next() }
         }
         return nil
+    }
+}
+
+/// Two disks to compare.
+package struct CompareRequest: Sendable {
+    package var first: String
+    package var second: String
+    /// `nil` recognises it.
+    package var firstFormat: ImageFormat?
+    /// `nil` recognises it.
+    package var secondFormat: ImageFormat?
+    /// Format of backing files that record none; `nil` refuses them.
+    package var backingFormat: ImageFormat?
+    /// Whether lengths and allocation must be the same too.
+    package var isStrict = false
+    /// Read although other processes write to the images.
+    package var forceShare = false
+    /// Threads; `nil` chooses.
+    package var workers: Int?
+
+    package init(first: String, second: String) {
+        self.first = first
+        self.second = second
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What a comparison found.
-public struct CompareReport: Sendable, Equatable {
+package struct CompareReport: Sendable, Equatable {
     /// The first difference.
-    public enum Difference: Sendable, Equatable {
+    package enum Difference: Sendable, Equatable {
         /// The byte at this offset.
         case content(UInt64)
         /// From this offset on, one disk is stored otherwise than the other.
@@ -13,15 +13,15 @@ public struct CompareReport: Sendable, Equatable {
     }
 
     /// `nil` where the disks are the same.
-    public var difference: Difference?
+    package var difference: Difference?
     /// Bytes of the first disk.
-    public var firstLength: UInt64
+    package var firstLength: UInt64
     /// Bytes of the second disk.
-    public var secondLength: UInt64
+    package var secondLength: UInt64
     /// Whether all that both disks have was looked at: then it is known whether the lengths matter.
-    public var hasComparedCommonPart: Bool
+    package var hasComparedCommonPart: Bool
 
-    public init(
+    package init(
         difference: Difference?, firstLength: UInt64, secondLength: UInt64, hasComparedCommonPart: Bool
     ) {
         self.difference = difference
@@ -32,8 +32,8 @@ public struct CompareReport: Sendable, Equatable {
 }
 
 /// Why a comparison came to no result.
-public struct CompareFailure: Error, Sendable {
-    public enum Stage: Sendable, Equatable {
+package struct CompareFailure: Error, Sendable {
+    package enum Stage: Sendable, Equatable {
         /// A disk could not be opened.
         case opening
         /// It could not be found out how a disk is stored.
@@ -42,10 +42,10 @@ public struct CompareFailure: Error, Sendable {
         case reading
     }
 
-    public let stage: Stage
-    public let error: ServiceError
+    package let stage: Stage
+    package let error: ServiceError
 
-    public init(_ stage: Stage, _ error: ServiceError) {
+    package init(_ stage: Stage, _ error: ServiceError) {
         self.stage = stage
         self.error = error
     }

@@ -51,7 +51,9 @@ final class CompareScan: Sendable {
 
     /// Compares pieces until there are none, or no time.
     func work() async {
-        var buffers = Buffers(one: AlignedBuffer(count: Self.readLength), two: AlignedBuffer(count: Self.readLength))
+        var buffers = Buffers(
+            one: AlignedBuffer(count: Self.readLength), two: AlignedBuffer(count: Self.readLength),
+            walker: PairWalker(self.one, self.two))
         while var piece = take() {
             var position = piece.lowerBound
             do throws(StageError) {
@@ -67,6 +69,7 @@ final class CompareScan: Sendable {
     private struct Buffers: ~Copyable {
         var one: AlignedBuffer
         var two: AlignedBuffer
+        var walker: PairWalker
     }
 
     private struct StageError: Error {
@@ -109,7 +112,7 @@ final class CompareScan: Sendable {
         var next = piece.lowerBound
         var isIdle = true
         while next < piece.upperBound {
-            var (way, end) = try await way(at: next, until: piece.upperBound)
+            var (way, end) = try await Self.way(at: next, until: piece.upperBound, &buffers.walker)
             if isIdle, way != .notAtAll {
                 isIdle = false
                 let (whole, start) = (piece, next)
@@ -127,37 +130,27 @@ final class CompareScan: Sendable {
         return try await compare(&position, pending, &buffers)
     }
 
-    private func way(at offset: UInt64, until end: UInt64) async throws(StageError) -> (Way, end: UInt64) {
+    private static func way(
+        at offset: UInt64, until end: UInt64, _ walker: inout PairWalker
+    ) async throws(StageError) -> (Way, end: UInt64) {
         do throws(BlockError) {
-            let mine = try await Self.status(of: one, at: offset, until: end)
-            let theirs = try await Self.status(of: two, at: offset, until: end)
-            let end = offset + min(mine.length, theirs.length)
-            switch (mine.readsAsZero, theirs.readsAsZero) {
+            let pair = try await walker.next(at: offset, end: end)
+            let end = offset + pair.length
+            switch (pair.first.readsAsZero, pair.second?.readsAsZero ?? false) {
             case (true, true): return (.notAtAll, end)
             case (false, true): return (.first, end)
             case (true, false): return (.second, end)
-            case (false, false): return (Self.areOne(mine.location, theirs.location) ? .notAtAll : .both, end)
+            case (false, false): return (areOne(pair.first.location, pair.second?.location) ? .notAtAll : .both, end)
             }
         } catch {
             throw StageError(stage: .mapping, cause: error)
         }
     }
 
-    private static func status(
-        of device: any BlockDevice, at offset: UInt64, until end: UInt64
-    ) async throws(BlockError) -> BlockExtent {
-        guard offset < device.length else {
-            return BlockExtent(length: end - offset, isAllocated: false, readsAsZero: true)
-        }
-        return try await device.blockStatus(at: offset, length: min(end, device.length) - offset, in: .chain)
-    }
-
     /// Whether both are the same bytes of the same file.
     private static func areOne(_ one: StorageLocation?, _ two: StorageLocation?) -> Bool {
         guard let one, let two, one.offset == two.offset else { return false }
-        if one.device === two.device { return true }
-        guard let mine = one.device as? FileDevice, let theirs = two.device as? FileDevice else { return false }
-        return mine.identity == theirs.identity
+        return one.device.identity == two.device.identity
     }
 
     private func compare(

@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// One run of the info command.
 ///
 /// Of each image only the header and what it lists are read, so that images can be told of whose disk can't be read: the
 /// backing file or the data file is missing, the data is encrypted, tables are broken.
-public struct InfoOperation: Sendable {
+package struct InfoOperation: Sendable {
     private let request: InfoRequest
     private let warn: @Sendable (String) -> Void
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(_ request: InfoRequest, warn: @escaping @Sendable (String) -> Void) {
+    package init(_ request: InfoRequest, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
         self.warn = warn
     }
 
     /// - Throws: `ServiceError` where the image, or one of its chain, can't be opened.
-    public func run() async throws(ServiceError) -> InfoReport {
+    package func run() async throws(ServiceError) -> InfoReport {
         try await Inspection.run { () async throws(ServiceError) in try await report() }
     }
 
     private func report() async throws(ServiceError) -> InfoReport {
         var report = InfoReport(images: [], problems: [])
-        var seen: Set<FileIdentity> = []
+        var seen: Set<StorageIdentity> = []
         var path = request.image
         var format = request.format
         while true {
@@ -48,20 +49,20 @@ public struct InfoOperation: Sendable {
 
     // MARK: One image
 
-    private func raw(_ file: FileDevice) async throws(ServiceError) -> ImageReport {
+    private func raw(_ file: any Storage) async throws(ServiceError) -> ImageReport {
         let disk: SectorDisk
         do throws(BlockError) { disk = try SectorDisk(file) } catch { throw ServiceError(error) }
         var report = ImageReport(
             path: file.name, format: .raw, virtualSize: disk.length, actualSize: file.allocatedLength)
         report.manifest = await ManifestReport(besides: file, nil, virtualSize: disk.length)
         report.hasBlankHead = await Inspection.hasBlankHead(file)
-        report.isUnfinished =
-            file.isMarkedUnfinished || (report.hasBlankHead && Inspection.isPartial(file.name))
+        let isMarked = await file.isMarkedUnfinished()
+        report.isUnfinished = isMarked || (report.hasBlankHead && Inspection.isPartial(file.name))
         return report
     }
 
     private func describe(
-        _ image: Qcow2File, _ file: FileDevice, problems: inout [ServiceError]
+        _ image: Qcow2File, _ file: any Storage, problems: inout [ServiceError]
     ) async -> ImageReport {
         let name = image.references.backingFileName
         var qcow2 = ImageReport.Qcow2(facts: image.facts)
@@ -87,9 +88,9 @@ public struct InfoOperation: Sendable {
     }
 
     /// Warns of what keeps the image's disk from being read, as far as its header shows it.
-    private func checkReadable(_ file: FileDevice) async {
+    private func checkReadable(_ file: any Storage) async {
         do throws(BlockError) {
-            _ = try await Qcow2File(file)
+            _ = try await Qcow2File.opened(file)
         } catch {
             warn(ServiceError(error).message)
         }
@@ -104,48 +105,57 @@ public struct InfoOperation: Sendable {
     /// The path of the backing file, and its format; `nil` for an image that stands alone.
     private func backing(of image: Qcow2File) throws(ServiceError) -> (path: String, format: ImageFormat?)? {
         guard let name = image.references.backingFileName else { return nil }
-        do throws(ChainError) {
+        return try translated { () throws(ChainError) in
             guard image.references.hasTextualBackingFileName else {
                 throw .unusableBackingName(name, of: image.path, reason: "the name is not UTF-8 text")
             }
             let (path, format) = try DiskOpener(backingFormat: request.backingFormat).backing(of: image, named: name)
             return (path, format)
-        } catch {
-            throw ServiceError(error)
         }
     }
 
     // MARK: Calls below, with their errors translated
 
-    private func open(_ path: String) throws(ServiceError) -> FileDevice {
-        do throws(BlockError) {
+    private func open(_ path: String) throws(ServiceError) -> any Storage {
+        return try translated { () throws(BlockError) in
             let lock: ImageLockMode = request.forceShare ? .forcedShare : .readOnlySource
-            let file = try FileDevice(path: path, access: .readOnly, lock: lock)
+            let file = try LocalStorage.open(path, access: .readOnly, lock: lock)
             if let warning = file.lockWarning("what is shown may be changing") { warn(warning) }
             return file
-        } catch {
-            throw ServiceError(error)
         }
     }
 
-    private func recognise(_ file: FileDevice) async throws(ServiceError) -> ImageFormat {
-        do throws(BlockError) {
-            return try await ImageFormat.recognised(in: file)
-        } catch {
-            throw ServiceError(error)
-        }
+    private func recognise(_ file: any Storage) async throws(ServiceError) -> ImageFormat {
+        try await translated { () async throws(BlockError) in try await ImageFormat.recognised(in: file) }
     }
 
-    private func openImage(_ file: FileDevice) async throws(ServiceError) -> Qcow2File {
+    private func openImage(_ file: any Storage) async throws(ServiceError) -> Qcow2File {
         do throws(BlockError) {
-            return try await Qcow2File(file, forInspection: true)
+            return try await Qcow2File.opened(file, forInspection: true)
         } catch {
             if case .layer(let cause) = error,
-                let problem = Inspection.unfinished(file.name, cause as? Qcow2Error)
+                let problem = await Inspection.unfinished(file.name, cause as? Qcow2Error)
             {
                 throw problem
             }
             throw ServiceError(error)
         }
+    }
+}
+
+/// What to tell of an image.
+package struct InfoRequest: Sendable {
+    package var image: String
+    /// `nil` recognises it.
+    package var format: ImageFormat?
+    /// Format of backing files that record none; `nil` refuses to follow them.
+    package var backingFormat: ImageFormat?
+    /// Whether to tell of everything behind the image as well.
+    package var followsChain = false
+    /// Read although another process writes to the image.
+    package var forceShare = false
+
+    package init(image: String) {
+        self.image = image
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
-import Glibc
+import DiskChain
 import Qcow2Format
 
 /// What the operations have in common that only look at images.
@@ -33,7 +33,7 @@ enum Inspection {
             return disk
         } catch {
             if case .file(let failed, _, .layer(let cause)) = error,
-                let problem = unfinished(failed, cause as? Qcow2Error)
+                let problem = await unfinished(failed, cause as? Qcow2Error)
             {
                 throw problem
             }
@@ -42,13 +42,15 @@ enum Inspection {
     }
 
     /// The error to tell in place of “no qcow2 image”, where the file's first sector is blank.
-    static func unfinished(_ path: String, _ error: Qcow2Error?) -> ServiceError? {
+    static func unfinished(_ path: String, _ error: Qcow2Error?) async -> ServiceError? {
         guard let error, case .notQcow2 = error.problem,
-            let file = try? FileDevice(path: path, access: .readOnly, lock: nil), file.length >= sectorLength,
-            file.isBlank(upTo: sectorLength) || file.isMarkedUnfinished
+            let file = try? LocalStorage.open(path, access: .readOnly, lock: nil), file.length >= sectorLength
         else { return nil }
+        let isMarked = await file.isMarkedUnfinished()
+        let isBlank = await file.isBlank(upTo: sectorLength)
+        guard isMarked || isBlank else { return nil }
         let what =
-            isPartial(path) || file.isMarkedUnfinished
+            isPartial(path) || isMarked
             ? "an unfinished backup: its header was not written"
             : "not a qcow2 image: its first sector is blank"
         return ServiceError(
@@ -57,10 +59,10 @@ enum Inspection {
     }
 
     /// Whether a raw disk's head is blank although something follows.
-    static func hasBlankHead(_ file: FileDevice) async -> Bool {
-        if file.isMarkedUnfinished { return true }
+    static func hasBlankHead(_ file: any Storage) async -> Bool {
+        if await file.isMarkedUnfinished() { return true }
         let length = min(headLength, file.length)
-        guard length >= sectorLength, file.length > headLength, file.isBlank(upTo: length) else { return false }
+        guard length >= sectorLength, file.length > headLength, await file.isBlank(upTo: length) else { return false }
         // A disk that is all hole behind its head is empty, not interrupted.
         let rest = file.length - headLength
         guard let next = try? await file.blockStatus(at: headLength, length: rest, in: .topLayer) else { return false }
@@ -68,18 +70,30 @@ enum Inspection {
     }
 }
 
-extension FileDevice {
+extension Storage {
     /// Whether it is a new target that was never finished.
-    var isMarkedUnfinished: Bool {
-        var bytes = [UInt8](repeating: 0, count: UnfinishedMark.sector.count)
-        let count = bytes.withUnsafeMutableBytes { pread(rawDescriptor, $0.baseAddress, $0.count, 0) }
-        return count > 0 && UnfinishedMark.isMark(Array(bytes.prefix(count)))
+    func isMarkedUnfinished() async -> Bool {
+        let count = min(length, HeadLastDevice.sectorLength)
+        guard count > 0, let start = try? await contents(at: 0, count: Int(count)) else { return false }
+        return UnfinishedMark.isMark(start)
     }
 
     /// Whether the first `length` bytes can be read and are zero.
-    func isBlank(upTo length: UInt64) -> Bool {
-        var bytes = [UInt8](repeating: 0, count: Int(length))
-        let count = bytes.withUnsafeMutableBytes { pread(rawDescriptor, $0.baseAddress, $0.count, 0) }
-        return count == bytes.count && bytes.span.bytes.isZero
+    func isBlank(upTo end: UInt64) async -> Bool {
+        guard end <= length, let start = try? await contents(at: 0, count: Int(end)) else { return false }
+        return start.span.bytes.isZero
+    }
+}
+
+extension OpenedDisk.Layer {
+    /// The image whose bitmaps a user names.
+    ///
+    /// - Throws: `ServiceError` with the code `usage` for a raw disk.
+    func imageWithBitmaps() throws(ServiceError) -> Qcow2File {
+        guard let image else {
+            throw ServiceError(
+                .usage, "\(path) is a raw disk: only qcow2 images have bitmaps", advice: "leave --bitmap out")
+        }
+        return image
     }
 }

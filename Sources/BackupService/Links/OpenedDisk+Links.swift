@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 extension OpenedDisk {
@@ -20,7 +21,8 @@ extension OpenedDisk {
         return link.fault(
             ParentLink.Below(
                 id: below.identity?.id.description ?? manifest?.id,
-                name: try? ServicePath.recorded(below.path, kind: below.file.kind), virtualSize: lengths[index + 1],
+                name: try? ServicePath.recorded(below.path, isFixed: below.file.isFixed),
+                virtualSize: lengths[index + 1],
                 content: manifest?.content))
     }
 

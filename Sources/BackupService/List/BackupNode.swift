@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import FoundationEssentials
-public import Qcow2Format
+import DiskChain
+import FoundationEssentials
+import Qcow2Format
 
 /// One image of a folder of backups, and where it stands among the others.
-public struct BackupNode: Sendable {
+package struct BackupNode: Sendable {
     /// Where an image's backing file is.
-    public enum Parent: Sendable, Equatable {
+    package enum Parent: Sendable, Equatable {
         /// The image stands alone.
         case none
         /// It is one of the folder's images: its index.
@@ -20,41 +21,41 @@ public struct BackupNode: Sendable {
     }
 
     /// Without its folder.
-    public let name: String
-    public let path: String
-    public internal(set) var format: ImageFormat
+    package let name: String
+    package let path: String
+    package internal(set) var format: ImageFormat
     /// Which backup it is; `nil` where neither the image nor its manifest says so.
-    public internal(set) var id: String?
+    package internal(set) var id: String?
     /// Whether it is known to be a backup: by its header, or by a manifest beside it.
-    public internal(set) var isBackup = false
+    package internal(set) var isBackup = false
     /// When the backup was complete, or else when the file was last written.
-    public internal(set) var created: Date
+    package internal(set) var created: Date
     /// Whether the manifest says when it was made.
-    public internal(set) var isDated = false
+    package internal(set) var isDated = false
     /// `full`, `top`, `incremental` or `bitmap`; `nil` where that is not known.
-    public internal(set) var sync: String?
+    package internal(set) var sync: String?
     /// Bytes of the disk; `nil` where the image can't be read.
-    public internal(set) var virtualSize: UInt64?
+    package internal(set) var virtualSize: UInt64?
     /// Bytes of the file.
-    public let length: UInt64
+    package let length: UInt64
     /// Bytes that the file takes on its disk; `nil` where the system doesn't tell.
-    public internal(set) var allocatedLength: UInt64?
+    package internal(set) var allocatedLength: UInt64?
     /// The backing file as the image records it.
-    public internal(set) var parentName: String?
+    package internal(set) var parentName: String?
     /// Which backup the parent was when this one was made; `nil` where that is not known.
-    public internal(set) var parentID: String?
-    public internal(set) var parent = Parent.none
-    public internal(set) var manifest = ManifestState.missing
-    public internal(set) var proof = ProofRecord()
+    package internal(set) var parentID: String?
+    package internal(set) var parent = Parent.none
+    package internal(set) var manifest = ManifestState.missing
+    package internal(set) var proof = ProofRecord()
     /// Whether another program has announced that it writes to the file.
-    public internal(set) var isInUse = false
-    public internal(set) var problems: [BackupProblem] = []
+    package internal(set) var isInUse = false
+    package internal(set) var problems: [BackupProblem] = []
     /// Number of images below it in this folder.
-    public internal(set) var depth = 0
+    package internal(set) var depth = 0
     /// Indices of the images that are based on it, in the order of time.
-    public internal(set) var children: [Int] = []
+    package internal(set) var children: [Int] = []
     /// Whether nothing is known, of it and of all below it, that keeps the disk from being had from it.
-    public internal(set) var isUsable = true
+    package internal(set) var isUsable = true
 
     init(_ entry: FolderEntry, format: ImageFormat) {
         name = entry.name

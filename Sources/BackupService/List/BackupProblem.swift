@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What is wrong with a file in a folder of backups.
-public struct BackupProblem: Sendable, Equatable {
+package struct BackupProblem: Sendable, Equatable {
     /// Stable names that scripts may rely on.
-    public enum Kind: String, Sendable, CaseIterable {
+    package enum Kind: String, Sendable, CaseIterable {
         /// It can't be opened, or its header breaks the format.
         case unreadable
         /// Its header was never written: a run of this program was interrupted, or still goes on.
@@ -38,9 +38,9 @@ public struct BackupProblem: Sendable, Equatable {
         }
     }
 
-    public let kind: Kind
+    package let kind: Kind
     /// One line.
-    public let message: String
+    package let message: String
 
     init(_ kind: Kind, _ message: String) {
         self.kind = kind

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import DiskChain
 import Qcow2Format
 
 /// Puts the images of a folder into the order of their trees.

@@ -8,7 +8,7 @@ struct FolderEntry: Sendable {
     /// Without the folder.
     let name: String
     let path: String
-    let identity: FileIdentity
+    let identity: StorageIdentity
     let length: UInt64
     let modified: Date
 
@@ -24,12 +24,9 @@ struct FolderEntry: Sendable {
     func key(without suffix: String) -> [UInt8] { Array(name.utf8.dropLast(suffix.utf8.count)) }
 
     /// Opens the file as it was when the folder was read, and not what has got its name since.
-    func open() throws(ServiceError) -> FileDevice {
-        let file: FileDevice
-        do throws(BlockError) {
-            file = try FileDevice(path: path, access: .readOnly, lock: nil)
-        } catch {
-            throw ServiceError(error)
+    func open() throws(ServiceError) -> any Storage {
+        let file = try translated { () throws(BlockError) in
+            try LocalStorage.open(path, access: .readOnly, lock: nil)
         }
         guard file.identity == identity else {
             throw ServiceError(.io, "\(path) was replaced while the folder was read", advice: "list it again")

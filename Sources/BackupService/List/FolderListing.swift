@@ -76,3 +76,27 @@ struct FolderListing {
         ServiceError(.system(SystemCallError(call: call, errno: Errno(rawValue: errno), path: path)))
     }
 }
+
+/// A file in a folder of backups that is none, and that a run of this program has left.
+package struct FolderStray: Sendable, Equatable {
+    package enum Kind: String, Sendable, CaseIterable {
+        /// A target that was not finished.
+        case unfinished
+        /// A target that is being written now.
+        case running
+        /// A manifest whose backup is gone, or has another name.
+        case manifest
+        /// What `verify` knew of a backup that is gone.
+        case verified
+        /// A file that can't be opened, so that nobody knows what it is.
+        case unreadable
+    }
+
+    /// Without its folder.
+    package let name: String
+    package let kind: Kind
+    /// In bytes.
+    package let length: UInt64
+    /// One line: what it is, and why it is here.
+    package let message: String
+}

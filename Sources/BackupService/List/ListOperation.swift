@@ -7,18 +7,18 @@ import BackupManifest
 /// Of each file only the head is read, and nothing is locked, so that running backups aren't disturbed. Nothing changes,
 /// but for the name of a manifest whose run was ended before it could give it. No file outside
 /// the folder is opened, whatever the images name.
-public struct ListOperation: Sendable {
+package struct ListOperation: Sendable {
     private let folder: String
     private let warn: @Sendable (String) -> Void
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(folder: String, warn: @escaping @Sendable (String) -> Void) {
+    package init(folder: String, warn: @escaping @Sendable (String) -> Void) {
         self.folder = folder
         self.warn = warn
     }
 
     /// - Throws: `ServiceError` where the folder can't be read. What can't be read in it is part of the result.
-    public func run() async throws(ServiceError) -> BackupFolder {
+    package func run() async throws(ServiceError) -> BackupFolder {
         try await Inspection.run { () async throws(ServiceError) in
             try await settleManifests(FolderListing(path: folder))
             var listing = try FolderListing(path: folder)

@@ -3,6 +3,7 @@
 import BackupManifest
 import BinaryCoding
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// Reads what the files of a folder are, one by one: of an image the header, of a manifest the first lines.
@@ -21,7 +22,7 @@ struct NodeReader {
     /// An image, with what only its header says of the one behind it.
     struct ReadNode {
         var node: BackupNode
-        let identity: FileIdentity
+        let identity: StorageIdentity
         var references: Qcow2References?
         var recordedParent: BackupIdentity.Parent?
     }
@@ -67,7 +68,8 @@ struct NodeReader {
         let file = try? entry.open()
         let isRunning = file?.isWrittenByOther ?? false
         // Only the mark shows that there is nothing to lose.
-        let isMarked = file.map { $0.isMarkedUnfinished || $0.isBlank(upTo: Inspection.sectorLength) } ?? false
+        var isMarked = await file?.isMarkedUnfinished() ?? false
+        if !isMarked { isMarked = await file?.isBlank(upTo: Inspection.sectorLength) ?? false }
         let message =
             isRunning
             ? "is being written"
@@ -134,7 +136,7 @@ struct NodeReader {
     }
 
     private func read(
-        _ entry: FolderEntry, _ file: FileDevice, _ manifest: ManifestState, as format: ImageFormat
+        _ entry: FolderEntry, _ file: any Storage, _ manifest: ManifestState, as format: ImageFormat
     ) async -> ReadNode {
         var node = BackupNode(entry, format: format)
         node.allocatedLength = file.allocatedLength
@@ -144,12 +146,12 @@ struct NodeReader {
             if format == .raw {
                 node.virtualSize = try SectorDisk(file).length
             } else {
-                let inspected = try await Qcow2File(file, forInspection: true)
+                let inspected = try await Qcow2File.opened(file, forInspection: true)
                 image = inspected
                 node.virtualSize = inspected.virtualSize
             }
         } catch {
-            node.problems.append(Self.problem(error, entry, file))
+            node.problems.append(await Self.problem(error, entry, file))
         }
         if let image { node.problems += await problems(of: image, file, entry) }
         let state = manifest.checked(ofImage: image?.identity?.id, virtualSize: node.virtualSize, isRaw: format == .raw)
@@ -217,13 +219,13 @@ struct NodeReader {
     }
 
     /// What keeps the disk of an image from being read, as far as its header shows it.
-    private func problems(of image: Qcow2File, _ file: FileDevice, _ entry: FolderEntry) async -> [BackupProblem] {
+    private func problems(of image: Qcow2File, _ file: any Storage, _ entry: FolderEntry) async -> [BackupProblem] {
         var problems: [BackupProblem] = []
         if image.facts.isMarkedCorrupt { problems.append(.init(.unreadable, "is marked corrupt: see check")) }
         // An encrypted image is in order, though not for this program to read.
         if image.facts.encryption == nil {
             do throws(BlockError) {
-                _ = try await Qcow2File(file)
+                _ = try await Qcow2File.opened(file)
             } catch {
                 problems.append(.init(.unreadable, Self.brief(ServiceError(error), entry)))
             }
@@ -240,7 +242,7 @@ struct NodeReader {
     // MARK: Errors
 
     /// - Returns: `nil` for what is no disk that this program reads.
-    private static func recognise(_ file: FileDevice) async throws(ServiceError) -> ImageFormat? {
+    private static func recognise(_ file: any Storage) async throws(ServiceError) -> ImageFormat? {
         do throws(BlockError) {
             return try await ImageFormat.recognised(in: file)
         } catch .layer(is ForeignFormatError) {
@@ -250,8 +252,10 @@ struct NodeReader {
         }
     }
 
-    private static func problem(_ error: BlockError, _ entry: FolderEntry, _ file: FileDevice) -> BackupProblem {
-        if case .layer(let cause) = error, Inspection.unfinished(file.name, cause as? Qcow2Error) != nil {
+    private static func problem(
+        _ error: BlockError, _ entry: FolderEntry, _ file: any Storage
+    ) async -> BackupProblem {
+        if case .layer(let cause) = error, await Inspection.unfinished(file.name, cause as? Qcow2Error) != nil {
             return BackupProblem(
                 .unfinished,
                 file.isWrittenByOther

@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 import SystemPackage
 
@@ -10,8 +11,8 @@ struct ParentLinks {
     private(set) var images: [NodeReader.ReadNode]
     private let reader: NodeReader
     private let entries: [[UInt8]: FolderEntry]
-    private var indices: [FileIdentity: [Int]] = [:]
-    private var entriesByIdentity: [FileIdentity: FolderEntry] = [:]
+    private var indices: [StorageIdentity: [Int]] = [:]
+    private var entriesByIdentity: [StorageIdentity: FolderEntry] = [:]
 
     /// - Parameter entries: by their keys.
     init(_ images: [NodeReader.ReadNode], _ entries: [[UInt8]: FolderEntry], _ reader: NodeReader) {
@@ -98,7 +99,7 @@ struct ParentLinks {
     }
 
     /// Of several names of one file, the one that was recorded.
-    private func index(of identity: FileIdentity, named path: String) -> Int? {
+    private func index(of identity: StorageIdentity, named path: String) -> Int? {
         guard let found = indices[identity] else { return nil }
         let name = Self.lastPart(of: path)
         return found.first { images[$0].node.name.utf8.elementsEqual(name) } ?? found.first

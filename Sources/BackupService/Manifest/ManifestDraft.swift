@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BackupManifest
 import BlockIO
+import DiskChain
 import FoundationEssentials
 import Qcow2Format
 import SystemPackage
@@ -22,10 +24,8 @@ struct ManifestDraft: Sendable {
 
     /// Digests what has not been yet. Before the target is finished, since it may be read for that.
     func finish(_ plan: BackupPlan) async throws(ServiceError) -> RecordedContent {
-        do throws(BlockError) {
-            return try await recorder.finish(isWhole: plan.sync == .full, reading: device)
-        } catch {
-            throw ServiceError(error)
+        return try await translated { () async throws(BlockError) in
+            try await recorder.finish(isWhole: plan.sync == .full, reading: device)
         }
     }
 
@@ -64,5 +64,24 @@ struct ManifestDraft: Sendable {
         ServiceError(
             cause.code, "the manifest could not be written: \(cause.message)",
             advice: cause.advice ?? "--manifest names another place, --digest=none makes none")
+    }
+}
+
+/// A manifest that is on stable storage and closed, and may not have got its name yet.
+struct WrittenManifest: Sendable {
+    let file: UnnamedFile
+    /// Root digest of the content, in hexadecimal digits.
+    let content: String
+}
+
+/// The manifest that a backup was given.
+package struct ManifestSummary: Sendable, Equatable {
+    package var path: String
+    /// Root digest of the content, in hexadecimal digits.
+    package var content: String
+
+    package init(path: String, content: String) {
+        self.path = path
+        self.content = content
     }
 }

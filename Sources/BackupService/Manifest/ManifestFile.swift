@@ -33,11 +33,8 @@ struct ManifestFile: Sendable {
     func header() async throws(ServiceError) -> ManifestHeader {
         let file = try open()
         let count = min(file.length, UInt64(Manifest.maximumHeadLength))
-        let bytes: [UInt8]
-        do throws(BlockError) {
-            bytes = try await file.contents(at: 0, count: Int(count))
-        } catch {
-            throw ServiceError(error)
+        let bytes = try await translated { () async throws(BlockError) in
+            try await file.contents(at: 0, count: Int(count))
         }
         return try await checked { () async throws(ManifestError) in
             try Manifest.header(in: bytes, length: file.length).header
@@ -67,17 +64,15 @@ struct ManifestFile: Sendable {
         return manifest
     }
 
-    private func check(_ file: FileDevice) throws(ServiceError) {
+    private func check(_ file: any Storage) throws(ServiceError) {
         guard file.length <= Self.maximumLength else {
             throw ServiceError(.corrupt, "\(path) is larger than any manifest", advice: nil)
         }
     }
 
-    private func open() throws(ServiceError) -> FileDevice {
-        do throws(BlockError) {
-            return try FileDevice(path: path, access: .readOnly, lock: nil)
-        } catch {
-            throw ServiceError(error)
+    private func open() throws(ServiceError) -> any Storage {
+        try translated { () throws(BlockError) in
+            try LocalStorage.open(path, access: .readOnly, lock: nil)
         }
     }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 extension ManifestHeader.Source {

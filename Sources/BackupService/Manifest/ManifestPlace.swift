@@ -2,13 +2,14 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// Where a backup's manifest is, and what is there before the backup is made.
 struct ManifestPlace: Sendable {
     let path: String
     /// An earlier backup's, which must not be taken for the new one's.
-    private let stale: FileDevice?
+    private let stale: (any Storage)?
     /// An earlier backup's that is beside the target, where the new one goes elsewhere; `nil` for none.
     private let abandoned: FilePlace?
 
@@ -38,11 +39,11 @@ struct ManifestPlace: Sendable {
         if target != nil { _ = await PendingManifest(image: request.target, path: path).settle() }
         abandoned = try await Self.abandoned(beside, besides: path)
         let isWanted = request.digest != nil
-        guard let present = try Self.status(of: path) else {
+        guard let present = try ServicePath.status(of: path) else {
             stale = nil
             return
         }
-        guard present.kind == .regular, let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
+        guard present.kind == .regular, let file = try? LocalStorage.open(path, access: .readOnly, lock: nil),
             await Self.isManifest(file)
         else {
             guard isWanted else { return nil }
@@ -59,7 +60,7 @@ struct ManifestPlace: Sendable {
 
     /// Refuses the manifest of a backup that this one is made from, or goes on.
     func check(against layers: [OpenedDisk.Layer], _ request: BackupRequest) throws(ServiceError) {
-        guard request.manifest != nil, let present = try Self.status(of: path) else { return }
+        guard request.manifest != nil, let present = try ServicePath.status(of: path) else { return }
         for layer in layers {
             guard let beside = try? Self.path(besides: layer.path),
                 (try? FileStatus(path: beside))?.identity == present.identity
@@ -71,22 +72,14 @@ struct ManifestPlace: Sendable {
 
     /// - Returns: the manifest beside the target, unless there is none or it is the one that is replaced anyway.
     private static func abandoned(_ beside: String?, besides path: String) async throws(ServiceError) -> FilePlace? {
-        guard let beside, let present = try status(of: beside), present.kind == .regular,
-            present.identity != (try status(of: path))?.identity,
-            let file = try? FileDevice(path: beside, access: .readOnly, lock: nil), await isManifest(file)
+        guard let beside, let present = try ServicePath.status(of: beside), present.kind == .regular,
+            present.identity != (try ServicePath.status(of: path))?.identity,
+            let file = try? LocalStorage.open(beside, access: .readOnly, lock: nil), await isManifest(file)
         else { return nil }
         return FilePlace(path: beside, content: .manifest, replaced: file)
     }
 
-    private static func status(of path: String) throws(ServiceError) -> FileStatus? {
-        do throws(BlockError) {
-            return try FileStatus(path: path)
-        } catch {
-            throw ServiceError(error)
-        }
-    }
-
-    private static func isManifest(_ file: FileDevice) async -> Bool {
+    private static func isManifest(_ file: any Storage) async -> Bool {
         let count = min(file.length, 64)
         guard let bytes = try? await file.contents(at: 0, count: Int(count)) else { return false }
         return Manifest.isManifest(bytes)

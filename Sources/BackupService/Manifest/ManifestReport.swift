@@ -5,10 +5,10 @@ import BlockIO
 import Qcow2Format
 
 /// A manifest that lies beside an image, and how far the image has been proven by it.
-public struct ManifestReport: Sendable, Equatable {
-    public var path: String
-    public var state: ManifestState
-    public var proof: ProofRecord
+package struct ManifestReport: Sendable, Equatable {
+    package var path: String
+    package var state: ManifestState
+    package var proof: ProofRecord
 
     init(path: String, state: ManifestState, proof: ProofRecord) {
         self.path = path
@@ -21,7 +21,7 @@ public struct ManifestReport: Sendable, Equatable {
     ///   - image: what is in it; `nil` for a raw disk.
     ///   - virtualSize: bytes of its disk.
     /// - Returns: `nil` where there is no manifest beside it.
-    init?(besides file: FileDevice, _ image: Qcow2File?, virtualSize: UInt64) async {
+    init?(besides file: any Storage, _ image: Qcow2File?, virtualSize: UInt64) async {
         let files = StoredFiles(file, image)
         let name = file.name
         guard let file = try? await ManifestFile(besides: name), file.exists else { return nil }

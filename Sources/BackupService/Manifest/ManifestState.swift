@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BackupManifest
+import BackupManifest
 import Qcow2Format
 
 /// What the manifest beside an image is worth, by its first lines: neither its digests nor its seal are read.
-public enum ManifestState: Sendable, Equatable {
+package enum ManifestState: Sendable, Equatable {
     case missing
     case present(ManifestHeader)
     /// It can't be used; for what reason.
@@ -13,7 +13,7 @@ public enum ManifestState: Sendable, Equatable {
     case foreign(String)
 
     /// What the manifest says of its backup; `nil` where there is none that is this one's.
-    public var header: ManifestHeader? {
+    package var header: ManifestHeader? {
         if case .present(let header) = self { header } else { nil }
     }
 

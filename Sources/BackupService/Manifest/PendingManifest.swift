@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// A manifest that may still have the name under which it was written, although its backup has its own: the run was ended
@@ -29,11 +30,11 @@ struct PendingManifest {
     }
 
     /// The file of a whole manifest that nobody writes to, and that is this backup's while the one in place is not.
-    private func pending() async -> FileIdentity? {
+    private func pending() async -> StorageIdentity? {
         guard let status = try? FileStatus(path: partialPath, followsLink: false), status.kind == .regular,
             // Else others could slip in theirs, where many write to a folder.
             let owner = try? FileStatus(path: image), status.owner == owner.owner,
-            let device = try? FileDevice(path: partialPath, access: .readOnly, lock: nil), !device.isWrittenByOther
+            let device = try? LocalStorage.open(partialPath, access: .readOnly, lock: nil), !device.isWrittenByOther
         else { return nil }
         let file = ManifestFile(path: partialPath)
         guard let header = try? await file.header(), await isOfImage(header),
@@ -44,7 +45,7 @@ struct PendingManifest {
 
     private func isReplaceable() async -> Bool {
         guard (try? FileStatus(path: path, followsLink: false)) != nil else { return true }
-        guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
+        guard let file = try? LocalStorage.open(path, access: .readOnly, lock: nil),
             let start = try? await file.contents(at: 0, count: Int(min(file.length, 64)))
         else { return false }
         return Manifest.isManifest(start)
@@ -55,7 +56,7 @@ struct PendingManifest {
             guard let stamp = FileStamp(path: image) else { return false }
             return header.target.length == stamp.length && header.target.modified == stamp.modified
         }
-        guard let file = try? FileDevice(path: image, access: .readOnly, lock: nil),
+        guard let file = try? LocalStorage.open(image, access: .readOnly, lock: nil),
             let id = (try? await Qcow2File(file, forInspection: true))?.identity?.id
         else { return false }
         return header.id == id.description

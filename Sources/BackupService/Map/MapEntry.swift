@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// A run of guest bytes that one layer of a chain determines in one way.
-public struct MapEntry: Sendable, Equatable {
+package struct MapEntry: Sendable, Equatable {
     /// First byte on the disk.
-    public var start: UInt64
+    package var start: UInt64
     /// In bytes.
-    public var length: UInt64
+    package var length: UInt64
     /// Layer: 0 is the top one. Where no layer has the bytes, the last one that was asked.
-    public var depth: Int
+    package var depth: Int
     /// Whether a layer determines the content.
-    public var isPresent: Bool
+    package var isPresent: Bool
     /// Whether the run reads as zeroes for certain.
-    public var isZero: Bool
+    package var isZero: Bool
     /// Whether there is something stored to be read.
-    public var isData: Bool
-    public var isCompressed: Bool
+    package var isData: Bool
+    package var isCompressed: Bool
     /// Where the first byte is stored as it is; `nil` where it is not.
-    public var offset: UInt64?
+    package var offset: UInt64?
     /// Path of the file that `offset` is in.
-    public var file: String?
+    package var file: String?
 
-    public init(
+    package init(
         start: UInt64, length: UInt64, depth: Int = 0, isPresent: Bool = false, isZero: Bool = false,
         isData: Bool = false, isCompressed: Bool = false, offset: UInt64? = nil, file: String? = nil
     ) {

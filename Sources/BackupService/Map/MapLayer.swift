@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// One layer of a chain, asked from front to back for what it holds itself.
@@ -10,7 +11,7 @@ final class MapLayer {
     private let device: any BlockDevice
     /// `nil` for a raw disk.
     private let image: Qcow2Image?
-    private let storage: (any StorageDevice)?
+    private let storage: (any Storage)?
     /// Whether the image's clusters may lie in holes of its file, where they read as zeroes.
     private let looksForHoles: Bool
     /// What comes next, from `start` on.
@@ -79,7 +80,7 @@ final class MapLayer {
 
     /// Says of data that lies in a hole of the file that it reads as zeroes.
     private func lookForHole(
-        in file: any StorageDevice, at offset: UInt64, _ entry: inout MapEntry
+        in file: any Storage, at offset: UInt64, _ entry: inout MapEntry
     ) async throws(BlockError) {
         guard offset < file.length else {
             entry.isZero = true

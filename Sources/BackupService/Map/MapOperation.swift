@@ -3,12 +3,13 @@
 import BinaryCoding
 import BlockIO
 import DirtyBitmaps
+import DiskChain
 import Qcow2Format
 
 /// One run of the map command.
 ///
 /// Memory doesn't grow with the disk: entries are handed on as they are found.
-public struct MapOperation: Sendable {
+package struct MapOperation: Sendable {
     private let request: MapRequest
     private let warn: @Sendable (String) -> Void
 
@@ -18,7 +19,7 @@ public struct MapOperation: Sendable {
     private static let maximumCells = 250_000
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(_ request: MapRequest, warn: @escaping @Sendable (String) -> Void) {
+    package init(_ request: MapRequest, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
         self.warn = warn
     }
@@ -27,13 +28,11 @@ public struct MapOperation: Sendable {
     ///
     /// - Parameter emit: called with entries in the order of the disk, until it says that it wants no more.
     /// - Throws: `ServiceError`; entries that were found before it have been handed on.
-    public func run(emit: @escaping @Sendable ([MapEntry]) -> Bool) async throws(ServiceError) {
+    package func run(emit: @escaping @Sendable ([MapEntry]) -> Bool) async throws(ServiceError) {
         try await Inspection.run { () async throws(ServiceError) in
             let disk = try await open()
-            do throws(BlockError) {
+            try await translated { () async throws(BlockError) in
                 try await list(disk, emit)
-            } catch {
-                throw ServiceError(error)
             }
         }
     }
@@ -63,14 +62,12 @@ public struct MapOperation: Sendable {
     ///   - bands: parts that the disk is cut into, each a row for each layer.
     ///   - columns: cells of a row.
     ///   - bitmap: name of a persistent bitmap of the top layer to show.
-    public func picture(bands: Int, columns: Int, bitmap: String? = nil) async throws(ServiceError) -> MapPicture {
+    package func picture(bands: Int, columns: Int, bitmap: String? = nil) async throws(ServiceError) -> MapPicture {
         try await Inspection.run { () async throws(ServiceError) in
             let disk = try await open()
             if bitmap != nil { _ = try disk.layers[0].imageWithBitmaps() }
-            do throws(BlockError) {
-                return try await draw(disk, bands: bands, columns: columns, bitmap: bitmap)
-            } catch {
-                throw ServiceError(error)
+            return try await translated { () async throws(BlockError) in
+                try await draw(disk, bands: bands, columns: columns, bitmap: bitmap)
             }
         }
     }
@@ -113,5 +110,26 @@ public struct MapOperation: Sendable {
         try await Inspection.open(
             request.image, format: request.format, backingFormat: request.backingFormat, snapshot: request.snapshot,
             forceShare: request.forceShare, warn: warn)
+    }
+}
+
+/// What to map of which disk.
+package struct MapRequest: Sendable {
+    package var image: String
+    /// `nil` recognises it.
+    package var format: ImageFormat?
+    /// Format of backing files that record none; `nil` refuses them.
+    package var backingFormat: ImageFormat?
+    /// Name or id of the internal snapshot to map instead of the active state.
+    package var snapshot: String?
+    /// First byte of the disk.
+    package var start: UInt64 = 0
+    /// In bytes; `nil` for up to the end of the disk.
+    package var length: UInt64?
+    /// Read although another process writes to the image.
+    package var forceShare = false
+
+    package init(image: String) {
+        self.image = image
     }
 }

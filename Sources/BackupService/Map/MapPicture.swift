@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import Qcow2Format
+import DiskChain
+import Qcow2Format
 
 /// A picture of a disk and its chain, as numbers: how many bytes of each cell are stored in which way.
 ///
 /// The disk is cut into cells of equal length, counted through all bands. In every layer, and in what the chain shows, a
 /// cell says how much of it is what. Whoever draws chooses signs and colours.
-public struct MapPicture: Sendable, Equatable {
+package struct MapPicture: Sendable, Equatable {
     /// How bytes are stored in a layer.
-    public enum State: Int, Sendable, CaseIterable {
+    package enum State: Int, Sendable, CaseIterable {
         case data, compressed, zero
         /// Left to the layer behind, or zero where there is none.
         case unallocated
@@ -17,17 +18,17 @@ public struct MapPicture: Sendable, Equatable {
         case absent
     }
 
-    public struct Layer: Sendable, Equatable {
-        public var path: String
-        public var format: ImageFormat
+    package struct Layer: Sendable, Equatable {
+        package var path: String
+        package var format: ImageFormat
         /// Bytes of its disk.
-        public var length: UInt64
+        package var length: UInt64
         /// Bytes by state of each cell.
-        public internal(set) var cells: [[UInt64]] = []
+        package internal(set) var cells: [[UInt64]] = []
         /// Bytes by state of all cells.
-        public internal(set) var totals = [UInt64](repeating: 0, count: State.allCases.count)
+        package internal(set) var totals = [UInt64](repeating: 0, count: State.allCases.count)
 
-        public init(path: String, format: ImageFormat, length: UInt64) {
+        package init(path: String, format: ImageFormat, length: UInt64) {
             self.path = path
             self.format = format
             self.length = length
@@ -35,21 +36,21 @@ public struct MapPicture: Sendable, Equatable {
     }
 
     /// Bytes of the disk.
-    public let length: UInt64
-    public let bands: Int
+    package let length: UInt64
+    package let bands: Int
     /// Cells of a band.
-    public let columns: Int
+    package let columns: Int
     /// The top one first.
-    public internal(set) var layers: [Layer]
+    package internal(set) var layers: [Layer]
     /// Bytes of each cell that each layer determines; what none does is left out.
-    public internal(set) var shown: [[UInt64]]
+    package internal(set) var shown: [[UInt64]]
     /// Name of the bitmap that is shown.
-    public var bitmap: String?
+    package var bitmap: String?
     /// Dirty bytes of each cell.
-    public internal(set) var dirty: [UInt64]
+    package internal(set) var dirty: [UInt64]
 
     /// A picture without content; a disk without bytes has no cells.
-    public init(length: UInt64, bands: Int, columns: Int, layers: [Layer]) {
+    package init(length: UInt64, bands: Int, columns: Int, layers: [Layer]) {
         precondition(bands > 0 && columns > 0 && bands <= 1 << 12 && columns <= 1 << 12)
         self.length = length
         // No cell without a byte.
@@ -69,10 +70,10 @@ public struct MapPicture: Sendable, Equatable {
         }
     }
 
-    public var cellCount: Int { bands * columns }
+    package var cellCount: Int { bands * columns }
 
     /// The bytes of a cell.
-    public func range(ofCell cell: Int) -> Range<UInt64> { border(cell)..<border(cell + 1) }
+    package func range(ofCell cell: Int) -> Range<UInt64> { border(cell)..<border(cell + 1) }
 
     /// First byte of a cell: the disk's length in `cellCount` parts.
     private func border(_ cell: Int) -> UInt64 {
@@ -134,15 +135,15 @@ public struct MapPicture: Sendable, Equatable {
 
 extension MapPicture {
     /// What a cell of a layer is, for a sign or a colour.
-    public struct Look: Sendable, Hashable {
+    package struct Look: Sendable, Hashable {
         /// What takes most of the cell, but for the rule that data is never hidden.
-        public var state: State
+        package var state: State
         /// Whether other states take more of it than this one.
-        public var isPart: Bool
+        package var isPart: Bool
     }
 
     /// How to draw a cell of a layer: what takes most of it, or the data in it however little that is.
-    public func look(ofCell cell: Int, layer: Int) -> Look {
+    package func look(ofCell cell: Int, layer: Int) -> Look {
         let bytes = layers[layer].cells[cell]
         let most = State.allCases.max { bytes[$0.rawValue] < bytes[$1.rawValue] } ?? .absent
         if most == .data || most == .compressed { return Look(state: most, isPart: false) }
@@ -154,7 +155,7 @@ extension MapPicture {
     }
 
     /// The layer that determines most of a cell; `nil` where none has any of it.
-    public func layerShown(inCell cell: Int) -> Int? {
+    package func layerShown(inCell cell: Int) -> Int? {
         let best = shown[cell].indices.max { shown[cell][$0] < shown[cell][$1] }
         return best.flatMap { shown[cell][$0] > 0 ? $0 : nil }
     }

@@ -22,7 +22,7 @@ struct FilePlace: Sendable {
     var content = Content.disk
     /// The file to replace, which has the name now. Open, and so locked, until the new one has its name: a program that
     /// took it into use meanwhile would go on writing to what is gone. `nil` where nothing may be replaced.
-    var replaced: FileDevice?
+    var replaced: (any Storage)?
 
     var replaces: Bool { replaced != nil }
 
@@ -48,7 +48,7 @@ struct FilePlace: Sendable {
     ///   - readFiles: the files that are read.
     ///   - checksNaming: whether to find out first that the file can get its name later.
     func create(
-        copyRange: CopyRangePolicy, readFiles: [FileIdentity] = [], checksNaming: Bool = true
+        copyRange: CopyRangePolicy, readFiles: [StorageIdentity] = [], checksNaming: Bool = true
     ) async throws(ServiceError) -> UnnamedFile {
         let check = checksNaming ? NamingCheck(place: self) : nil
         try check?.checkFolder()
@@ -78,8 +78,8 @@ struct FilePlace: Sendable {
     private func make(_ copyRange: CopyRangePolicy) throws(ServiceError) -> UnnamedFile? {
         do throws(BlockError) {
             // What replaces a file gets that file's permissions, and until then nobody else's.
-            let file = try FileDevice(
-                path: partialPath, access: .createNew, lock: .writable, copyRange: copyRange,
+            let file = try LocalStorage.open(
+                partialPath, access: .createNew, lock: .writable, copyRange: copyRange,
                 permissions: replaces ? 0o600 : 0o666)
             let status = try FileStatus(path: partialPath, followsLink: false)
             return status?.identity == file.identity ? UnnamedFile(place: self, device: file) : nil
@@ -96,7 +96,7 @@ struct FilePlace: Sendable {
 
     func explained(_ error: BlockError) -> ServiceError {
         let cause = ServiceError(error)
-        return ServiceError(cause.code, cause.message, advice: advice(for: error.errno) ?? cause.advice)
+        return cause.advising(advice(for: error.errno) ?? cause.advice)
     }
 
     /// What to do where the file can't be made.

@@ -21,6 +21,17 @@ struct InheritedAttributes {
     /// Longest value that a kernel takes, in bytes.
     private static let maximumLength = 1 << 16
 
+    /// `nil` for what are no files of this machine.
+    init?(from old: any Storage, to new: any Storage) {
+        guard let old = old.fileDescriptor, let new = new.fileDescriptor else { return nil }
+        self.init(old: old, new: new)
+    }
+
+    init(old: Int32, new: Int32) {
+        self.old = old
+        self.new = new
+    }
+
     /// Gives the new file what the old one has.
     ///
     /// - Returns: what could not be kept, one text each.

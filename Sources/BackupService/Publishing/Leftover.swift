@@ -13,13 +13,13 @@ import SystemPackage
 struct Leftover {
     let place: FilePlace
     /// The files that are read.
-    let readFiles: [FileIdentity]
+    let readFiles: [StorageIdentity]
 
     /// Takes the name away from what an earlier run left.
     ///
     /// - Returns: the file without its name, locked; `nil` where there was none.
     /// - Throws: `ServiceError` where it is something else, or another run's.
-    func makeWay() async throws(ServiceError) -> FileDevice? {
+    func makeWay() async throws(ServiceError) -> (any Storage)? {
         guard let status = try place.status(of: place.partialPath) else { return nil }
         guard !readFiles.contains(status.identity) else {
             throw ServiceError(
@@ -41,18 +41,17 @@ struct Leftover {
         return file
     }
 
-    private func open() throws(ServiceError) -> FileDevice? {
+    private func open() throws(ServiceError) -> (any Storage)? {
         do throws(BlockError) {
-            return try FileDevice(path: place.partialPath, access: .readOnly, lock: .writable)
+            return try LocalStorage.open(place.partialPath, access: .readOnly, lock: .writable)
         } catch {
             if error.errno == .noSuchFileOrDirectory { return nil }
             if case .locked(let conflict) = error, conflict.isInUse { throw place.isBeingWritten }
-            let cause = ServiceError(error)
-            throw ServiceError(cause.code, cause.message, advice: advice)
+            throw ServiceError(error).advising(advice)
         }
     }
 
-    private func isUnfinished(_ file: FileDevice) async -> Bool {
+    private func isUnfinished(_ file: any Storage) async -> Bool {
         let length = min(file.length, HeadLastDevice.sectorLength)
         guard let start = try? await file.contents(at: 0, count: Int(length)) else { return false }
         if UnfinishedMark.isMark(start) { return true }
@@ -77,7 +76,7 @@ struct Leftover {
     private func hasPendingManifest(of id: BackupID) async -> Bool {
         let path = place.path + Manifest.suffix + FilePlace.partialSuffix
         guard let status = try? FileStatus(path: path, followsLink: false), status.kind == .regular,
-            status.owner == geteuid(), let manifest = try? FileDevice(path: path, access: .readOnly, lock: nil),
+            status.owner == geteuid(), let manifest = try? LocalStorage.open(path, access: .readOnly, lock: nil),
             let start = try? await manifest.contents(
                 at: 0, count: Int(min(manifest.length, HeadLastDevice.sectorLength)))
         else { return false }

@@ -50,7 +50,7 @@ struct NameCalls: Sendable {
     }
 
     /// Closes what was written.
-    var close: @Sendable (FileDevice) -> BlockError? = { file in
+    var close: @Sendable (any Storage) -> BlockError? = { file in
         do throws(BlockError) {
             try file.close()
             return nil

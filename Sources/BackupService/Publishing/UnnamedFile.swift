@@ -7,30 +7,28 @@ import SystemPackage
 /// A file that is being written and has not got its name yet. Locked as long as it is open.
 struct UnnamedFile: Sendable {
     let place: FilePlace
-    let device: FileDevice
+    let device: any Storage
     /// Whether it must stay, since nothing else has what it holds.
     private let isKept = Locked(false)
     /// What of the replaced file it can't have, one text each.
     let lostAttributes: [String]
 
     /// - Parameter device: new, and named as it is while it is written.
-    init(place: FilePlace, device: FileDevice) {
+    init(place: FilePlace, device: any Storage) {
         self.place = place
         self.device = device
-        let attributes = place.replaced.map { InheritedAttributes(old: $0.rawDescriptor, new: device.rawDescriptor) }
+        let attributes = place.replaced.flatMap { InheritedAttributes(from: $0, to: device) }
         lostAttributes = attributes?.apply() ?? []
     }
 
     /// Marks the new file as unfinished.
     func mark() async throws(ServiceError) {
-        do throws(BlockError) {
+        try await translated { () async throws(BlockError) in
             let sector = UnfinishedMark.sector
             try await device.resize(to: UInt64(sector.count))
             try await device.write(at: 0, from: sector.span.bytes)
             // Else a power cut could leave a file that is nobody's.
             if place.content != .verifyState { try await device.flush() }
-        } catch {
-            throw ServiceError(error)
         }
     }
 

@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// Proves a backup and its chain by their manifests while they are read.
@@ -23,7 +24,7 @@ struct ChainProof: Sendable {
             chain = try await VerifiedChain(disk, own: await ManifestFile(besides: backup), usesManifests: true)
         } catch {
             guard error.code == .io, error.advice == nil else { throw error }
-            throw ServiceError(error.code, error.message, advice: "--no-verify restores what nothing proves")
+            throw error.advising("--no-verify restores what nothing proves")
         }
         for layer in chain.layers {
             if case .unusable(let reason) = layer.manifest { warn("\(reason): \(layer.path) is restored unproven") }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// What lies behind the image in whose place a backup is restored.
@@ -45,7 +46,7 @@ struct ReplacedChain {
 
     private static func header(of path: String) async -> Qcow2File? {
         do throws(BlockError) {
-            return try await Qcow2File(FileDevice(path: path, access: .readOnly, lock: nil))
+            return try await Qcow2File.opened(LocalStorage.open(path, access: .readOnly, lock: nil))
         } catch {
             return nil
         }

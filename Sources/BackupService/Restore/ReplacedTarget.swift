@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// What a restored disk takes the place of, where nobody says which format it is to have.
@@ -19,7 +20,7 @@ struct ReplacedTarget {
         guard let status = try? FileStatus(path: path), status.kind == .regular else { return }
         let isOther: Bool
         do throws(BlockError) {
-            let file = try FileDevice(path: path, access: .readOnly, lock: nil)
+            let file = try LocalStorage.open(path, access: .readOnly, lock: nil)
             guard file.length > 0 else { return }
             isOther = try await ImageFormat.recognised(in: file) != .qcow2
         } catch .layer(is ForeignFormatError) {
@@ -38,7 +39,7 @@ struct ReplacedTarget {
     func image() async -> Qcow2File? {
         guard let status = try? FileStatus(path: path), status.kind == .regular else { return nil }
         do throws(BlockError) {
-            return try await Qcow2File(FileDevice(path: path, access: .readOnly, lock: nil))
+            return try await Qcow2File.opened(LocalStorage.open(path, access: .readOnly, lock: nil))
         } catch {
             return nil
         }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// The backup to restore, with the backups that it is based on.
@@ -51,11 +53,8 @@ struct RestoredChain {
     }
 
     private func check(_ folder: String) throws(ServiceError) {
-        let status: FileStatus?
-        do throws(BlockError) {
-            status = try FileStatus(path: folder)
-        } catch {
-            throw ServiceError(error)
+        let status = try translated { () throws(BlockError) in
+            try FileStatus(path: folder)
         }
         guard let status else {
             throw ServiceError(.notFound, "--chain: \(folder) does not exist", advice: Self.folderAdvice)

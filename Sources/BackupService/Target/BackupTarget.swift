@@ -16,11 +16,11 @@ struct BackupTarget: Sendable {
     /// New files, in the order in which they get their names: what others refer to comes first.
     let newFiles: [UnnamedFile]
     /// What is written: the target itself first, then its data file.
-    private let files: [FileDevice]
+    private let files: [any Storage]
 
     init(
         device: any BlockDevice, identity: BackupIdentity? = nil, head: HeadLastDevice, image: Qcow2Image?,
-        dataHead: HeadLastDevice? = nil, newFiles: [UnnamedFile] = [], files: [FileDevice]
+        dataHead: HeadLastDevice? = nil, newFiles: [UnnamedFile] = [], files: [any Storage]
     ) {
         self.device = device
         self.identity = identity
@@ -32,7 +32,7 @@ struct BackupTarget: Sendable {
     }
 
     /// Length in bytes of the file that was written; `nil` for block devices.
-    var fileLength: UInt64? { files.first.flatMap { $0.kind == .regular ? $0.length : nil } }
+    var fileLength: UInt64? { files.first.flatMap { $0.isFixed ? nil : $0.length } }
 
     /// The raw disk that is written, in a file of its own, as it is now; `nil` for all else.
     var rawStamp: FileStamp? {
@@ -44,12 +44,10 @@ struct BackupTarget: Sendable {
 
     /// Makes the target complete and durable, and closes it. New files have not got their names yet.
     func finish() async throws(ServiceError) {
-        do throws(BlockError) {
+        try await translated { () async throws(BlockError) in
             try await image?.close()
             try await dataHead?.commit()
             try await head.commit()
-        } catch {
-            throw ServiceError(error)
         }
         do throws(ServiceError) {
             if isInPlace { try close() } else { for file in newFiles { try file.close() } }
@@ -77,7 +75,7 @@ struct BackupTarget: Sendable {
         await Cancellation.ignoring { () async -> Bool in
             var isMarked = true
             for closed in files {
-                guard let file = try? FileDevice(path: closed.name, access: .readWrite, lock: .writable),
+                guard let file = try? LocalStorage.open(closed.name, access: .readWrite, lock: .writable),
                     file.identity == closed.identity, (try? await HeadLastDevice(file).wipe()) != nil,
                     (try? file.close()) != nil
                 else {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BinaryCoding
 import BlockIO
 
@@ -29,20 +30,10 @@ struct OverlayCheck {
 
     /// Start of the first copy cluster touching the range of which the source's top layer holds nothing.
     private func firstClusterNotHeld(_ range: Range<UInt64>) async throws(BlockError) -> UInt64? {
-        let length = source.length
-        var position = range.lowerBound.alignedDown(to: clusterSize)
-        while position < range.upperBound {
-            let cluster = position.alignedDown(to: clusterSize)
-            let clusterEnd = min((position + 1).alignedUp(to: clusterSize) ?? length, length)
-            let extent = try await source.blockStatus(at: position, length: length - position, in: .topLayer)
-            let end = position + extent.length
-            if extent.isAllocated {
-                position = min(end.alignedUp(to: clusterSize) ?? length, length)
-            } else if end >= clusterEnd {
-                return cluster
-            } else {
-                position = end
-            }
+        var scan = AllocationScan(
+            source: source, clusterSize: clusterSize, from: range.lowerBound.alignedDown(to: clusterSize))
+        while scan.position < range.upperBound, !scan.isFinished {
+            if case .unallocated(let clusters) = try await scan.step() { return clusters.lowerBound }
         }
         return nil
     }

@@ -2,17 +2,20 @@
 
 import BackupCore
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// Targets that exist and are written into.
 extension TargetMaker {
-    func openTarget(_ path: String) throws(ServiceError) -> FileDevice {
-        let file: FileDevice
+    func openTarget(_ path: String) throws(ServiceError) -> any Storage {
+        let file: any Storage
         do throws(BlockError) {
-            file = try FileDevice(path: path, access: .readWrite, lock: .writable, copyRange: copyRange)
+            file = try LocalStorage.open(path, access: .readWrite, lock: .writable, copyRange: copyRange)
         } catch {
             // The locks may be our own, where the target's header names a file that is read.
-            if try status(of: path).map({ readFiles.contains($0.identity) }) == true { throw Self.isRead(path) }
+            if try ServicePath.status(of: path).map({ readFiles.contains($0.identity) }) == true {
+                throw Self.isRead(path)
+            }
             throw .ofTarget(error)
         }
         // Asked of the open file: what the path leads to may have changed.
@@ -32,11 +35,8 @@ extension TargetMaker {
         let image = try await openHeader(head)
         try check(image)
         let opener = DiskOpener(backingFormat: request.backingFormat)
-        let backing: OpenedDisk?
-        do throws(ChainError) {
-            backing = try await opener.openBacking(of: image)
-        } catch {
-            throw ServiceError(error)
+        let backing = try await translated { () async throws(ChainError) in
+            try await opener.openBacking(of: image)
         }
         if image.references.hasExternalDataFile, image.dataFilePath == nil {
             throw ServiceError(.dataFileNotNamed(image: request.target))
@@ -44,14 +44,11 @@ extension TargetMaker {
         let dataFile = try image.dataFilePath.map { (path) throws(ServiceError) in try openTarget(path) }
         // Whatever of the data changes, the image must not look whole then.
         let dataHead = dataFile.map { HeadLastDevice($0, leader: head) }
-        let disk: Qcow2Image
-        do throws(BlockError) {
+        let disk = try await translated { () async throws(BlockError) in
             try await dataHead?.keepHead()
-            disk = try await image.open(
+            return try await image.open(
                 dataFile: dataHead, backing: backing?.device, forWriting: true, identity: identity,
                 compression: request.compression)
-        } catch {
-            throw ServiceError(error)
         }
         // Behind what refuses an image: then that is all there is to say.
         image.warnings.forEach(warn)
@@ -73,13 +70,10 @@ extension TargetMaker {
                     + "differ",
                 advice: "make it an overlay of that file, or use --sync=full")
         }
-        let foreign: UInt64?
-        do throws(BlockError) {
+        let foreign = try await translated { () async throws(BlockError) in
             let clusterSize = max(CopyClusterSize.minimum, try await disk.clusterSize())
             let check = OverlayCheck(source: source.device, target: disk, clusterSize: clusterSize)
-            foreign = try await check.firstForeignOffset()
-        } catch {
-            throw ServiceError(error)
+            return try await check.firstForeignOffset()
         }
         if let foreign {
             throw ServiceError(
@@ -93,7 +87,7 @@ extension TargetMaker {
     private func openHeader(_ head: HeadLastDevice) async throws(ServiceError) -> Qcow2File {
         do throws(BlockError) {
             try await head.keepHead()
-            return try await Qcow2File(head)
+            return try await Qcow2File.opened(head)
         } catch {
             let cause = ServiceError(error)
             switch error {
@@ -122,8 +116,8 @@ extension TargetMaker {
         }
     }
 
-    func reuseRaw(_ file: FileDevice) throws(ServiceError) -> BackupTarget {
-        guard file.length == length || file.kind == .blockDevice && file.length > length else {
+    func reuseRaw(_ file: any Storage) throws(ServiceError) -> BackupTarget {
+        guard file.length == length || file.isFixed && file.length > length else {
             throw ServiceError(
                 .usage, "\(request.target) has \(file.length) bytes and the source \(length)",
                 advice: "the target must have the disk's length")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// Targets that are made.
@@ -43,7 +44,7 @@ extension TargetMaker {
             throw ServiceError(
                 .usage, "the data file \(path) would be the image itself", advice: "name another data_file")
         }
-        guard let present = try status(of: path) else { return FilePlace(path: path) }
+        guard let present = try ServicePath.status(of: path) else { return FilePlace(path: path) }
         guard !readFiles.contains(present.identity) else {
             throw ServiceError(
                 .usage, "\(path) is part of the source or of the parent", advice: "choose another data_file")
@@ -66,7 +67,7 @@ extension TargetMaker {
     }
 
     private func layOutQcow2(
-        _ options: Qcow2Options, in file: FileDevice, dataFile: FileDevice? = nil, newFiles: [UnnamedFile] = []
+        _ options: Qcow2Options, in file: any Storage, dataFile: (any Storage)? = nil, newFiles: [UnnamedFile] = []
     ) async throws(ServiceError) -> BackupTarget {
         var options = options
         // A disk is a number of sectors; a raw source of another length is padded.
@@ -74,15 +75,13 @@ extension TargetMaker {
         options.identity = identity
         let head = HeadLastDevice(file, isMarked: !newFiles.isEmpty)
         let dataHead = dataFile.map { HeadLastDevice($0, isMarked: true) }
-        do throws(BlockError) {
+        return try await translated { () async throws(BlockError) in
             let image = try await Qcow2Image.create(
                 options, in: head, dataFile: dataHead, backing: backingDevice(options),
                 compression: request.compression)
             return BackupTarget(
                 device: image, identity: identity, head: head, image: image, dataHead: dataHead, newFiles: newFiles,
                 files: [file] + (dataFile.map { [$0] } ?? []))
-        } catch {
-            throw ServiceError(error)
         }
     }
 
@@ -94,11 +93,9 @@ extension TargetMaker {
 
     private func layOutRaw(in file: UnnamedFile) async throws(ServiceError) -> BackupTarget {
         let head = HeadLastDevice(file.device, isMarked: true)
-        do throws(BlockError) {
+        return try await translated { () async throws(BlockError) in
             try await file.device.resize(to: length)
             return BackupTarget(device: head, head: head, image: nil, newFiles: [file], files: [file.device])
-        } catch {
-            throw ServiceError(error)
         }
     }
 }

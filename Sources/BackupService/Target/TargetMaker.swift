@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BlockIO
+import DiskChain
 import Glibc
 import Qcow2Format
 
@@ -9,7 +11,7 @@ struct TargetMaker {
     let request: BackupRequest
     let source: OpenedDisk
     /// What is copied, after what the source allows has been considered.
-    let sync: BackupRequest.Sync
+    let sync: SyncMode
     /// What the target is to go on top of; `nil` where it isn't an increment.
     let parent: ParentChain?
     /// How an image is laid out whose place the target takes; a new target is laid out like it as far as no option says
@@ -20,7 +22,7 @@ struct TargetMaker {
     let identity: BackupIdentity?
 
     init(
-        request: BackupRequest, source: OpenedDisk, sync: BackupRequest.Sync, parent: ParentChain? = nil,
+        request: BackupRequest, source: OpenedDisk, sync: SyncMode, parent: ParentChain? = nil,
         layout: Qcow2Options? = nil, warn: @escaping @Sendable (String) -> Void
     ) {
         self.request = request
@@ -116,11 +118,11 @@ struct TargetMaker {
         }
         if sync == .top, let backing = source.backing {
             options.backingFileName = try BackingName(request).name(of: backing)
-            options.backingFormat = backing.format
+            options.backingFormat = backing.format.rawValue
         }
         if let parent {
             options.backingFileName = parent.name
-            options.backingFormat = parent.format
+            options.backingFormat = parent.format.rawValue
         }
         if request.existingTarget != .reuse {
             // Here, so that nothing is touched for an image that can't be.
@@ -134,7 +136,7 @@ struct TargetMaker {
     }
 
     private func lookUp() throws(ServiceError) -> Present {
-        guard let status = try status(of: request.target) else {
+        guard let status = try ServicePath.status(of: request.target) else {
             var link = stat()
             guard lstat(request.target, &link) != 0 else {
                 throw ServiceError(
@@ -167,16 +169,8 @@ struct TargetMaker {
             advice: "choose another name")
     }
 
-    func status(of path: String) throws(ServiceError) -> FileStatus? {
-        do throws(BlockError) {
-            return try FileStatus(path: path)
-        } catch {
-            throw ServiceError(error)
-        }
-    }
-
     /// The files that are read, and so never written.
-    var readFiles: [FileIdentity] {
+    var readFiles: [StorageIdentity] {
         (source.files + (parent?.disk.files ?? [])).map(\.identity)
     }
 
@@ -184,7 +178,7 @@ struct TargetMaker {
     /// writing to what has no name any more.
     func placeReplacing(_ path: String) throws(ServiceError) -> FilePlace {
         do throws(BlockError) {
-            return FilePlace(path: path, replaced: try FileDevice(path: path, access: .readOnly, lock: .writable))
+            return FilePlace(path: path, replaced: try LocalStorage.open(path, access: .readOnly, lock: .writable))
         } catch {
             throw .ofTarget(error)
         }
@@ -197,7 +191,7 @@ struct TargetMaker {
         warn("what replaces \(file.place.path) can't have all that it has: \(lost)")
     }
 
-    func note(_ file: FileDevice) {
+    func note(_ file: any Storage) {
         if let warning = file.lockWarning("make sure that nothing else writes to it") { warn(warning) }
     }
 }

@@ -3,12 +3,12 @@
 /// A property of a new qcow2 target that `-o` sets: a row of the table of them.
 ///
 /// The table is the only place that says which there are, so help, completion and messages can't differ.
-public struct TargetOption: Sendable, Equatable {
-    public let name: String
+package struct TargetOption: Sendable, Equatable {
+    package let name: String
     /// What its value looks like, as a word.
-    public let value: String
+    package let value: String
     /// What it does, in one line.
-    public let summary: String
+    package let summary: String
 
     private init(_ name: String, _ value: String, _ summary: String) {
         self.name = name
@@ -17,7 +17,7 @@ public struct TargetOption: Sendable, Equatable {
     }
 
     /// In alphabetical order.
-    public static let all = [
+    package static let all = [
         TargetOption("cluster_size", "size", "Size of a cluster: a power of two from 512 to 2M (default: 64K)"),
         TargetOption("compat", "version", "Oldest QEMU that reads it: 1.1 (default, also v3) or 0.10 (also v2)"),
         TargetOption("compression_type", "type", "How compressed clusters are stored: zlib (default) or zstd"),
@@ -30,7 +30,7 @@ public struct TargetOption: Sendable, Equatable {
     ]
 
     /// The table as text: a line for each option, as qemu-img shows its own.
-    public static let helpText: String = {
+    package static let helpText: String = {
         let labels = all.map { "\($0.name)=<\($0.value)>" }
         let width = labels.map(\.count).max() ?? 0
         return zip(all, labels).map { option, label in

@@ -3,8 +3,8 @@
 import BackupManifest
 
 /// A part of a disk that a backup does not hold as it did when it was made.
-public struct BadRange: Sendable, Equatable {
-    public enum Reason: String, Sendable {
+package struct BadRange: Sendable, Equatable {
+    package enum Reason: String, Sendable {
         /// The content is another one.
         case differs
         /// The backup held nothing there, and now hides what its parent holds.
@@ -13,10 +13,10 @@ public struct BadRange: Sendable, Equatable {
     }
 
     /// In bytes of the disk.
-    public let range: Range<UInt64>
-    public let reason: Reason
+    package let range: Range<UInt64>
+    package let reason: Reason
     /// Why it can't be read; `nil` where it can.
-    public let message: String?
+    package let message: String?
 
     init(range: Range<UInt64>, reason: Reason, message: String? = nil) {
         (self.range, self.reason, self.message) = (range, reason, message)

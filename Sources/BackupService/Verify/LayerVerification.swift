@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// The proof of one file of a chain: its structure, then its content.

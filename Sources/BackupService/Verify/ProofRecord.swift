@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupManifest
-public import FoundationEssentials
+import FoundationEssentials
 
 /// What earlier runs of `verify` have found of a backup.
-public struct ProofRecord: Sendable, Equatable {
-    public enum State: String, Sendable {
+package struct ProofRecord: Sendable, Equatable {
+    package enum State: String, Sendable {
         /// It was never looked at, or only before something was written to it, or where it was copied from.
         case never
         /// Some of it has been looked at, and nothing was wrong with that.
@@ -16,15 +16,15 @@ public struct ProofRecord: Sendable, Equatable {
         case bad
     }
 
-    public var state = State.never
+    package var state = State.never
     /// Whether its structure was found damaged.
-    public var isDamaged = false
+    package var isDamaged = false
     /// When something of it was last looked at.
-    public var checked: Date?
+    package var checked: Date?
     /// When all of it was last as it was written.
-    public var proven: Date?
+    package var proven: Date?
     /// Ranges of 1 MiB that were not as written. Counted up to a thousand.
-    public var badRanges = 0
+    package var badRanges = 0
 
     init() {}
 

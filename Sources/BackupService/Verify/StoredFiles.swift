@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// The files in which a backup lies, as they were at one time: its own, and its external data file.
@@ -20,7 +21,7 @@ struct StoredFiles: Sendable, Equatable, Codable {
     }
 
     /// - Parameter image: in the file; `nil` for a raw disk.
-    init?(_ file: FileDevice, _ image: Qcow2File?) {
+    init?(_ file: any Storage, _ image: Qcow2File?) {
         var stamps = [file.stamp]
         if let image, image.references.hasExternalDataFile {
             stamps.append(image.dataFilePath.flatMap { FileStamp(path: $0) })

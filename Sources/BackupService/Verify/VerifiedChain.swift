@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Qcow2Format
 
 /// The files of a backup's chain with their manifests, and whether they belong together.
@@ -12,7 +13,7 @@ struct VerifiedChain {
     private(set) var proofs: [LayerProof?] = []
     /// What the manifest of each says; `nil` where it has none that proves it.
     private(set) var manifests: [ManifestHeader?] = []
-    private let identities: [FileIdentity]
+    private let identities: [StorageIdentity]
 
     /// - Parameters:
     ///   - own: the manifest of the top layer.
@@ -111,7 +112,7 @@ struct VerifiedChain {
 
     /// What was looked at: a file, by one manifest.
     struct Subject: Hashable {
-        let file: FileIdentity
+        let file: StorageIdentity
         /// `nil` where nothing proves it.
         let content: String?
     }

@@ -3,11 +3,12 @@
 import BackupManifest
 import BinaryCoding
 import BlockIO
+import DiskChain
 import FoundationEssentials
 import Qcow2Format
 
 /// One run of the verify command.
-public final class VerifyOperation: Sendable {
+package final class VerifyOperation: Sendable {
     private let request: VerifyRequest
     private let warn: @Sendable (String) -> Void
     private let state = Locked(State())
@@ -25,13 +26,13 @@ public final class VerifyOperation: Sendable {
     }
 
     /// - Parameter warn: called with one line for each thing that the user should know and that stops nothing.
-    public init(_ request: VerifyRequest, warn: @escaping @Sendable (String) -> Void) {
+    package init(_ request: VerifyRequest, warn: @escaping @Sendable (String) -> Void) {
         self.request = request
         self.warn = warn
     }
 
     /// How far the run is, in bytes of the disks. May be asked at any time, from any thread.
-    public var progress: BackupProgress {
+    package var progress: BackupProgress {
         let (ranges, total) = state.withLock { ($0.doneRanges + ($0.scan?.position ?? 0), $0.totalRanges) }
         // The disks of a chain may be as large as their headers say, each of them.
         func bytes(_ ranges: UInt64) -> UInt64 { ranges.multiplied(by: ContentGeometry.rangeLength) ?? .max }
@@ -39,7 +40,7 @@ public final class VerifyOperation: Sendable {
     }
 
     /// Ends the run soon, as if there were no time left. May be called at any time, from any thread.
-    public func stop() {
+    package func stop() {
         operation.cancel()
     }
 
@@ -47,7 +48,7 @@ public final class VerifyOperation: Sendable {
     ///
     /// - Throws: `ServiceError` where the only one could not be looked at: it is locked, or does not exist. Of several,
     ///   its report says so.
-    public func run() async throws(ServiceError) -> [VerifyReport] {
+    package func run() async throws(ServiceError) -> [VerifyReport] {
         try request.check()
         let count = request.workers ?? WorkerThreads.defaultCount(atMost: 16)
         let clock = ContinuousClock()
@@ -179,7 +180,7 @@ public final class VerifyOperation: Sendable {
         switch error.code {
         case .notFound:
             // A backing file that is elsewhere says nothing against the backup; one that was never its own does.
-            guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil),
+            guard let file = try? LocalStorage.open(path, access: .readOnly, lock: nil),
                 let image = try? await Qcow2File(file, forInspection: true)
             else { return true }
             let header: ManifestHeader
@@ -215,15 +216,12 @@ public final class VerifyOperation: Sendable {
     ///
     /// - Throws: for what is empty, a manifest, or looks like an unfinished backup.
     private func checkIsDisk(_ layer: OpenedDisk.Layer) async throws(ServiceError) {
-        guard layer.format == .raw, layer.file.kind == .regular else { return }
+        guard layer.format == .raw, !layer.file.isFixed else { return }
         guard layer.file.length > 0 else {
             throw ServiceError(.inconsistent, "\(layer.path) is empty: it is no backup", advice: nil)
         }
-        let start: [UInt8]
-        do throws(BlockError) {
-            start = try await layer.file.contents(at: 0, count: Int(min(layer.file.length, 512)))
-        } catch {
-            throw ServiceError(error)
+        let start = try await translated { () async throws(BlockError) in
+            try await layer.file.contents(at: 0, count: Int(min(layer.file.length, 512)))
         }
         if Manifest.isManifest(start) {
             throw ServiceError(

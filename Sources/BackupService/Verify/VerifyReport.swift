@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What became of the proof of one backup and its chain.
-public struct VerifyReport: Sendable {
+package struct VerifyReport: Sendable {
     /// What the proof comes to, from the best to the worst.
-    public enum Verdict: String, Sendable, Comparable {
+    package enum Verdict: String, Sendable, Comparable {
         /// All of it is as it was.
         case proven
         /// What was looked at is as it was, and that was not all.
@@ -25,39 +25,39 @@ public struct VerifyReport: Sendable {
             }
         }
 
-        public static func < (one: Verdict, other: Verdict) -> Bool { one.rank < other.rank }
+        package static func < (one: Verdict, other: Verdict) -> Bool { one.rank < other.rank }
     }
 
     /// How a disk compares with what the backup shows.
-    public struct Comparison: Sendable, Equatable {
+    package struct Comparison: Sendable, Equatable {
         /// In bytes; `nil` where none was found.
-        public var firstDifference: UInt64?
+        package var firstDifference: UInt64?
         /// Bytes that were compared, of how many.
-        public var comparedLength: UInt64
-        public var length: UInt64
+        package var comparedLength: UInt64
+        package var length: UInt64
 
-        public init(firstDifference: UInt64?, comparedLength: UInt64, length: UInt64) {
+        package init(firstDifference: UInt64?, comparedLength: UInt64, length: UInt64) {
             self.firstDifference = firstDifference
             self.comparedLength = comparedLength
             self.length = length
         }
 
         /// Whether there was time for all of it.
-        public var isComplete: Bool { comparedLength == length }
+        package var isComplete: Bool { comparedLength == length }
     }
 
-    public var backup: String
+    package var backup: String
     /// The files of the chain, top first; empty where it could not be opened.
-    public var layers: [VerifiedLayer] = []
+    package var layers: [VerifiedLayer] = []
     /// Why it, or the disk to compare it with, could not be looked at; `nil` where both could.
-    public var failure: ServiceError?
+    package var failure: ServiceError?
     /// What is wrong with the chain as such.
-    public var problems: [String] = []
+    package var problems: [String] = []
     /// What became of the comparison with a disk; `nil` where none was asked for.
-    public var comparison: Comparison?
-    public var seconds = 0.0
+    package var comparison: Comparison?
+    package var seconds = 0.0
 
-    public var verdict: Verdict {
+    package var verdict: Verdict {
         if !problems.isEmpty { return .bad }
         let verdict = max(layers.map(\.verdict).max() ?? .unproven, failure == nil ? .proven : .unproven)
         guard let comparison else { return verdict }
@@ -67,8 +67,8 @@ public struct VerifyReport: Sendable {
 }
 
 /// What became of the proof of one file of a chain.
-public struct VerifiedLayer: Sendable {
-    public enum ManifestState: Sendable, Equatable {
+package struct VerifiedLayer: Sendable {
+    package enum ManifestState: Sendable, Equatable {
         /// It was not looked for: only the structure was asked for.
         case notUsed
         case missing
@@ -77,38 +77,38 @@ public struct VerifiedLayer: Sendable {
         case used(path: String, content: String)
     }
 
-    public var path: String
-    public var manifest: ManifestState
+    package var path: String
+    package var manifest: ManifestState
     /// Whether there was time to look at it at all.
-    public var wasSeen = false
+    package var wasSeen = false
     /// What is wrong with the structure; empty where nothing is, `nil` where the format has none.
-    public var structureProblems: [String]?
+    package var structureProblems: [String]?
     /// What doesn't fit the rest of the chain.
-    public var problems: [String] = []
+    package var problems: [String] = []
     /// Ranges of the disk that were checked, of how many.
-    public var checkedRanges: UInt64 = 0
-    public var rangeCount: UInt64 = 0
+    package var checkedRanges: UInt64 = 0
+    package var rangeCount: UInt64 = 0
     /// Bytes of what the file holds that were checked, of how many.
-    public var checkedLength: UInt64 = 0
-    public var length: UInt64 = 0
+    package var checkedLength: UInt64 = 0
+    package var length: UInt64 = 0
     /// Whether all ranges have been checked, in this run or with earlier ones that had no time for all.
-    public var isComplete = false
+    package var isComplete = false
     /// Ranges that are not as they were, in the order of the disk.
-    public var bad: [BadRange] = []
+    package var bad: [BadRange] = []
     /// Ranges that were bad when they were last looked at, and for which there was no time.
-    public var unseenBad = 0
+    package var unseenBad = 0
     /// Whether something was written to it while it was looked at.
-    public var hasChanged = false
+    package var hasChanged = false
 
     /// Bytes of the disk that are not as they were.
-    public var badLength: UInt64 { bad.reduce(0) { $0 + UInt64($1.range.count) } }
+    package var badLength: UInt64 { bad.reduce(0) { $0 + UInt64($1.range.count) } }
 
     init(path: String, manifest: ManifestState) {
         self.path = path
         self.manifest = manifest
     }
 
-    public var verdict: VerifyReport.Verdict {
+    package var verdict: VerifyReport.Verdict {
         if !problems.isEmpty || !bad.isEmpty || unseenBad > 0 || structureProblems?.isEmpty == false { return .bad }
         switch manifest {
         case .notUsed: return wasSeen ? .sound : .unproven

@@ -42,7 +42,7 @@ struct VerifyState: Sendable, Equatable, Codable {
 
     /// - Returns: `nil` where there is none that can be read.
     init?(path: String) async {
-        guard let file = try? FileDevice(path: path, access: .readOnly, lock: nil), file.length <= Self.maximumLength,
+        guard let file = try? LocalStorage.open(path, access: .readOnly, lock: nil), file.length <= Self.maximumLength,
             let bytes = try? await file.contents(at: 0, count: Int(file.length))
         else { return nil }
         let decoder = JSONDecoder()
@@ -81,7 +81,7 @@ struct VerifyState: Sendable, Equatable, Codable {
         } catch {
             preconditionFailure("text and numbers can be encoded: \(error)")
         }
-        let replaced = try? FileDevice(path: path, access: .readOnly, lock: nil)
+        let replaced = try? LocalStorage.open(path, access: .readOnly, lock: nil)
         if let replaced {
             let start = try? await replaced.contents(at: 0, count: Int(min(replaced.length, 1)))
             guard let start, Self.isState(start) else {
@@ -91,11 +91,10 @@ struct VerifyState: Sendable, Equatable, Codable {
         let place = FilePlace(path: path, content: .verifyState, replaced: replaced)
         let file = try await place.create(copyRange: .never, checksNaming: false)
         do throws(ServiceError) {
-            do throws(BlockError) {
+            try await translated { () async throws(BlockError) in
+                let bytes = bytes
                 try await file.device.resize(to: UInt64(bytes.count))
                 try await file.device.write(at: 0, from: bytes.span.bytes)
-            } catch {
-                throw ServiceError(error)
             }
             try Publication(files: [file]).publish()
         } catch {

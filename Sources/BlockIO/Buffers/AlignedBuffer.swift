@@ -3,14 +3,14 @@
 /// Memory that direct I/O accepts: it starts at a multiple of 4096 bytes. Freed with its owner.
 ///
 /// The content is undefined until it is written.
-public struct AlignedBuffer: ~Copyable, @unchecked Sendable {
+package struct AlignedBuffer: ~Copyable, @unchecked Sendable {
     /// Strictest alignment in bytes that direct I/O asks for on the file systems in use.
-    public static let alignment = 4096
+    package static let alignment = 4096
 
     private let memory: UnsafeMutableRawBufferPointer
 
     /// - Parameter count: length in bytes.
-    public init(count: Int) {
+    package init(count: Int) {
         precondition(count >= 0)
         // At least a byte, so that an empty buffer has an address.
         memory = .allocate(byteCount: max(count, 1), alignment: Self.alignment)
@@ -18,16 +18,16 @@ public struct AlignedBuffer: ~Copyable, @unchecked Sendable {
     }
 
     /// Length in bytes.
-    public let count: Int
+    package let count: Int
 
-    public var bytes: RawSpan {
+    package var bytes: RawSpan {
         @_lifetime(borrow self)
         borrowing get {
             _overrideLifetime(RawSpan(_unsafeStart: memory.baseAddress!, byteCount: count), borrowing: self)
         }
     }
 
-    public var mutableBytes: MutableRawSpan {
+    package var mutableBytes: MutableRawSpan {
         @_lifetime(&self)
         mutating get {
             _overrideLifetime(MutableRawSpan(_unsafeStart: memory.baseAddress!, byteCount: count), mutating: &self)
@@ -36,17 +36,17 @@ public struct AlignedBuffer: ~Copyable, @unchecked Sendable {
 
     /// The first `count` bytes.
     @_lifetime(borrow self)
-    public borrowing func prefix(_ count: Int) -> RawSpan {
+    package borrowing func prefix(_ count: Int) -> RawSpan {
         bytes.extracting(0..<count)
     }
 
     @_lifetime(&self)
-    public mutating func mutablePrefix(_ count: Int) -> MutableRawSpan {
+    package mutating func mutablePrefix(_ count: Int) -> MutableRawSpan {
         mutableSlice(0..<count)
     }
 
     @_lifetime(&self)
-    public mutating func mutableSlice(_ range: Range<Int>) -> MutableRawSpan {
+    package mutating func mutableSlice(_ range: Range<Int>) -> MutableRawSpan {
         precondition(range.lowerBound >= 0 && range.upperBound <= count)
         return _overrideLifetime(
             MutableRawSpan(_unsafeStart: memory.baseAddress! + range.lowerBound, byteCount: range.count),

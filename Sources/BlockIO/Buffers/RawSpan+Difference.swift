@@ -7,7 +7,7 @@ extension RawSpan {
     private static let differenceStep = 4096
 
     /// Index of the first byte that differs from `other`, which is as long; `nil` where none does.
-    public func firstDifference(from other: RawSpan) -> Int? {
+    package func firstDifference(from other: RawSpan) -> Int? {
         precondition(byteCount == other.byteCount)
         // Unsafe for speed: memcmp looks at everything that two disks hold.
         return withUnsafeBytes { mine in
@@ -26,7 +26,7 @@ extension RawSpan {
     }
 
     /// Index of the first byte that is not zero; `nil` where there is none.
-    public var firstNonzero: Int? {
+    package var firstNonzero: Int? {
         isZero ? nil : withUnsafeBytes { bytes in bytes.firstIndex { $0 != 0 } }
     }
 }

@@ -6,7 +6,7 @@ extension RawSpan {
     /// Whether every byte is zero.
     ///
     /// - Complexity: O(n), and mostly O(1): the first word of real data says no.
-    public var isZero: Bool {
+    package var isZero: Bool {
         // Unsafe for speed: this looks at every byte that is copied.
         withUnsafeBytes { bytes in
             guard let start = bytes.baseAddress else { return true }
@@ -34,7 +34,7 @@ extension RawSpan {
 extension MutableRawSpan {
     /// Sets every byte to zero.
     @_lifetime(self: copy self)
-    public mutating func clear() {
+    package mutating func clear() {
         withUnsafeMutableBytes { bytes in
             // Not `initializeMemory`, which is a loop over bytes in a build for debugging.
             if let start = bytes.baseAddress { memset(start, 0, bytes.count) }
@@ -43,7 +43,7 @@ extension MutableRawSpan {
 
     /// Copies all of `source`, which must fit, to `offset`.
     @_lifetime(self: copy self)
-    public mutating func copy(_ source: RawSpan, at offset: Int = 0) {
+    package mutating func copy(_ source: RawSpan, at offset: Int = 0) {
         precondition(offset >= 0 && source.byteCount <= byteCount - offset)
         withUnsafeMutableBytes { target in
             source.withUnsafeBytes { source in
@@ -54,7 +54,7 @@ extension MutableRawSpan {
 
     /// The bytes of `range`, which must lie inside the span, as a span of their own.
     @_lifetime(&self)
-    public mutating func slice(_ range: Range<Int>) -> MutableRawSpan {
+    package mutating func slice(_ range: Range<Int>) -> MutableRawSpan {
         _mutatingExtracting(range)
     }
 }

@@ -4,7 +4,7 @@
 ///
 /// Waiting is not ended by cancellation: sections are short compared to the I/O that cancels. The lock is not
 /// recursive: a section that enters it again waits for itself.
-public final class AsyncMutex: Sendable {
+package final class AsyncMutex: Sendable {
     private struct State {
         var isHeld = false
         var waiters = FIFOQueue<CheckedContinuation<Void, Never>>()
@@ -12,10 +12,10 @@ public final class AsyncMutex: Sendable {
 
     private let state = Locked(State())
 
-    public init() {}
+    package init() {}
 
     /// Runs `body` while no one else is inside.
-    public func withLock<Result, Failure: Error>(
+    package func withLock<Result, Failure: Error>(
         _ body: () async throws(Failure) -> Result
     ) async throws(Failure) -> Result {
         await acquire()

@@ -4,23 +4,23 @@
 ///
 /// Whatever takes long asks devices again and again, so no loop has to look for itself. Work that must be completed all
 /// the same, such as tidying up, is done inside `ignoring`.
-public enum Cancellation {
+package enum Cancellation {
     @TaskLocal private static var isIgnored = false
     @TaskLocal private static var record: Record?
 
     /// Whether something was refused. An error that comes then may well be a consequence; before that it is none.
-    public final class Record: Sendable {
+    package final class Record: Sendable {
         private let refused = Locked(false)
 
-        public init() {}
+        package init() {}
 
-        public var hasRefused: Bool { refused.withLock { $0 } }
+        package var hasRefused: Bool { refused.withLock { $0 } }
 
         fileprivate func note() { refused.withLock { $0 = true } }
     }
 
     /// - Throws: `BlockError.cancelled` where the current task, or the one that it is a part of, was cancelled.
-    public static func check() throws(BlockError) {
+    package static func check() throws(BlockError) {
         // Nearly always there is nothing more to look at.
         guard Task.isCancelled, !isIgnored else { return }
         record?.note()
@@ -28,12 +28,12 @@ public enum Cancellation {
     }
 
     /// Runs work and keeps in `record` whether something of it is refused.
-    public static func recording<Value>(in record: Record, _ body: () async -> Value) async -> Value {
+    package static func recording<Value>(in record: Record, _ body: () async -> Value) async -> Value {
         await $record.withValue(record, operation: body)
     }
 
     /// Runs what must not be broken off, whether the task was cancelled or is while it runs.
-    public static func ignoring<Value, Failure: Error>(
+    package static func ignoring<Value, Failure: Error>(
         _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
         let result = await $isIgnored.withValue(true) { () async -> Result<Value, Failure> in

@@ -5,10 +5,10 @@
 /// For tasks that start others on `WorkerThreads` and wait for them: Swift's own pool would start threads for them, and
 /// where the system has none left, the process would wait for ever. Such a task must not block, nor call what needs the
 /// thread that it was started on.
-public final class ImmediateExecutor: TaskExecutor {
-    public init() {}
+package final class ImmediateExecutor: TaskExecutor {
+    package init() {}
 
-    public func enqueue(_ job: consuming ExecutorJob) {
+    package func enqueue(_ job: consuming ExecutorJob) {
         UnownedJob(job).runSynchronously(on: asUnownedTaskExecutor())
     }
 }

@@ -3,7 +3,7 @@
 /// Memory that any number of requests share, so that together they take no more than so much. Served in order of arrival.
 ///
 /// Whoever holds some must not wait for others who may want some.
-public final class MemoryBudget: Sendable {
+package final class MemoryBudget: Sendable {
     private struct Waiter {
         let bytes: Int
         let continuation: CheckedContinuation<Void, Never>
@@ -17,16 +17,16 @@ public final class MemoryBudget: Sendable {
     private let total: Int
     private let state: Locked<State>
 
-    public init(bytes: Int) {
+    package init(bytes: Int) {
         total = bytes
         state = Locked(State(free: bytes))
     }
 
     /// Number of requests that wait.
-    public var waitingCount: Int { state.withLock { $0.waiters.count } }
+    package var waitingCount: Int { state.withLock { $0.waiters.count } }
 
     /// Waits for memory. Who wants more than there is gets all of it.
-    public func acquire(_ bytes: Int) async {
+    package func acquire(_ bytes: Int) async {
         let bytes = min(bytes, total)
         await withCheckedContinuation { continuation in
             let isFree = state.withLock { state in
@@ -42,7 +42,7 @@ public final class MemoryBudget: Sendable {
     }
 
     /// Gives back what `acquire` waited for.
-    public func release(_ bytes: Int) {
+    package func release(_ bytes: Int) {
         let woken = state.withLock { state in
             state.free += min(bytes, total)
             var woken: [CheckedContinuation<Void, Never>] = []

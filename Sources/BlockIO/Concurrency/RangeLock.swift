@@ -4,7 +4,7 @@
 ///
 /// A request waits until no range that was taken before it overlaps its own, unless both are shared. Requests that
 /// overlap are served in order of arrival.
-public final class RangeLock: Sendable {
+package final class RangeLock: Sendable {
     private struct Request {
         let id: UInt64
         let range: Range<UInt64>
@@ -36,10 +36,10 @@ public final class RangeLock: Sendable {
 
     private let state = Locked(State())
 
-    public init() {}
+    package init() {}
 
     /// Runs `body` while no other request holds bytes of `range`.
-    public func withLock<Result, Failure: Error>(
+    package func withLock<Result, Failure: Error>(
         _ range: Range<UInt64>, _ body: () async throws(Failure) -> Result
     ) async throws(Failure) -> Result {
         let id = await acquire(range)
@@ -51,7 +51,7 @@ public final class RangeLock: Sendable {
     ///
     /// - Parameter isShared: whether others that share may hold them at the same time.
     /// - Returns: what `release` wants.
-    public func acquire(_ range: Range<UInt64>, isShared: Bool = false) async -> UInt64 {
+    package func acquire(_ range: Range<UInt64>, isShared: Bool = false) async -> UInt64 {
         await acquire(range, parts: nil, isShared: isShared)
     }
 
@@ -59,7 +59,7 @@ public final class RangeLock: Sendable {
     ///
     /// - Parameter ranges: at least one, ascending and apart from each other.
     /// - Returns: what `release` wants.
-    public func acquire(_ ranges: [Range<UInt64>]) async -> UInt64 {
+    package func acquire(_ ranges: [Range<UInt64>]) async -> UInt64 {
         await acquire(ranges[0].lowerBound..<ranges[ranges.count - 1].upperBound, parts: ranges, isShared: false)
     }
 
@@ -87,10 +87,10 @@ public final class RangeLock: Sendable {
     }
 
     /// Number of requests that wait.
-    public var waitingCount: Int { state.withLock { $0.requests.count { $0.blockers > 0 } } }
+    package var waitingCount: Int { state.withLock { $0.requests.count { $0.blockers > 0 } } }
 
     /// Lets go of what `acquire` waited for.
-    public func release(_ id: UInt64) {
+    package func release(_ id: UInt64) {
         let freed = state.withLock { state in
             let index = state.requests.firstIndex { $0.id == id }!
             let request = state.requests.remove(at: index)

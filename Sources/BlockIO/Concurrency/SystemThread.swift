@@ -2,10 +2,10 @@
 
 import CLinux
 import Glibc
-public import SystemPackage
+import SystemPackage
 
 /// A thread of the operating system, for work that blocks.
-public enum SystemThread {
+package enum SystemThread {
     /// Bytes of a thread's stack. What recurses most is the decoding of JSON, which goes 512 levels deep at most.
     private static let stackLength = 2 << 20
 
@@ -13,7 +13,7 @@ public enum SystemThread {
     ///
     /// - Parameter name: what debuggers and process listings show; at most 15 bytes.
     /// - Throws: the error of `pthread_create`: most often EAGAIN, where the number of threads is limited.
-    public static func start(_ name: StaticString, _ body: @escaping @Sendable () -> Void) throws(Errno) {
+    package static func start(_ name: StaticString, _ body: @escaping @Sendable () -> Void) throws(Errno) {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }

@@ -7,7 +7,7 @@ import SystemPackage
 /// process.
 ///
 /// What is called must be short: it holds up the others.
-public final class TimerThread: @unchecked Sendable {
+package final class TimerThread: @unchecked Sendable {
     private struct Timer {
         let id: UInt64
         let deadline: ContinuousClock.Instant
@@ -25,7 +25,7 @@ public final class TimerThread: @unchecked Sendable {
     /// How long the caller waits itself where the system refuses a thread.
     private static let wait = Duration.milliseconds(100)
 
-    public init() {
+    package init() {
         mutex = .allocate(capacity: 1)
         mutex.initialize(to: pthread_mutex_t())
         timerAdded = .allocate(capacity: 1)
@@ -43,7 +43,7 @@ public final class TimerThread: @unchecked Sendable {
     /// Calls `wake` once, at `deadline` or before.
     ///
     /// - Returns: what cancels the timer.
-    public func schedule(
+    package func schedule(
         at deadline: ContinuousClock.Instant, _ wake: @escaping @Sendable () -> Void
     ) -> @Sendable () -> Void {
         pthread_mutex_lock(mutex)

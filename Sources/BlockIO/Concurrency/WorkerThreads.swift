@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Glibc
-public import SystemPackage
+import SystemPackage
 
 /// The threads on which block I/O runs.
 ///
@@ -11,7 +11,7 @@ public import SystemPackage
 ///     await withTaskGroup { group in
 ///         group.addTask(executorPreference: workers) { ... }
 ///     }
-public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
+package final class WorkerThreads: TaskExecutor, @unchecked Sendable {
     // `jobs`, `running` and `isStopping` are guarded by `mutex`; the rest is set at init, before anyone else knows of it.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let jobAdded: UnsafeMutablePointer<pthread_cond_t>
@@ -21,26 +21,26 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
     private var isStopping = false
 
     /// Processors that are online.
-    public static var processorCount: Int {
+    package static var processorCount: Int {
         max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1)
     }
 
     /// Enough threads to keep the processors and the disk busy; more only cost memory.
-    public static func defaultCount(atMost limit: Int) -> Int {
+    package static func defaultCount(atMost limit: Int) -> Int {
         min(max(2 * processorCount, 8), limit)
     }
 
     /// Number of threads that were asked for.
-    public let count: Int
+    package let count: Int
 
     /// Why not even one thread could be started; `nil` where there is one. Jobs then run on the thread that hands them
     /// over: whoever may not block must not go on.
-    public private(set) var startFailure: Errno?
+    package private(set) var startFailure: Errno?
 
     /// Starts the threads. They live until `stop()`, or as long as the process.
     ///
     /// The system may refuse some of them, where the number of processes is limited: one is enough to go on.
-    public init(count: Int) {
+    package init(count: Int) {
         precondition(count > 0)
         self.count = count
         mutex = .allocate(capacity: 1)
@@ -62,7 +62,7 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
-    public func enqueue(_ job: consuming ExecutorJob) {
+    package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         // The runtime holds no reference here. Once a thread has the job, that may be the last of the work, and all others
         // let go of the executor while this call still uses it.
@@ -82,7 +82,7 @@ public final class WorkerThreads: TaskExecutor, @unchecked Sendable {
     /// Lets each thread end once there is nothing left to run.
     ///
     /// Tasks that are suspended need not be waited for: what they enqueue later runs on a new thread, which ends too.
-    public func stop() {
+    package func stop() {
         pthread_mutex_lock(mutex)
         isStopping = true
         pthread_mutex_unlock(mutex)

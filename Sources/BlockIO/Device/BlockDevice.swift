@@ -6,7 +6,7 @@
 /// else. Every transfer is whole: it moves all the bytes that were asked for or throws. Requests may overlap in time;
 /// what overlapping writes leave behind is undefined, as on a real disk. Blocking calls are fine inside, since the
 /// work runs on `WorkerThreads`. A request of a task that was cancelled fails: `Cancellation`.
-public protocol BlockDevice: AnyObject, Sendable {
+package protocol BlockDevice: AnyObject, Sendable {
     /// What a person calls the device: a path or a URL.
     var name: String { get }
 
@@ -72,25 +72,9 @@ public protocol BlockDevice: AnyObject, Sendable {
     func flush() async throws(BlockError)
 }
 
-/// A device that image formats are laid out in: its length can change.
-public protocol StorageDevice: BlockDevice {
-    /// Where the next free byte should start for writes to go straight to the disk, in bytes; 1 where nothing is gained.
-    var preferredAlignment: UInt64 { get }
-
-    /// What tells a later state of a file from this one; `nil` for storage that keeps no times.
-    var stamp: FileStamp? { get }
-
-    /// Changes the length. Bytes that are added read as zeroes.
-    func resize(to length: UInt64) async throws(BlockError)
-}
-
-extension StorageDevice {
-    public var stamp: FileStamp? { nil }
-}
-
 /// Defaults for devices that gain nothing from knowing several pieces at once.
 extension BlockDevice {
-    public func read(_ pieces: [TransferPiece], into buffer: inout MutableRawSpan) async throws(TransferError) {
+    package func read(_ pieces: [TransferPiece], into buffer: inout MutableRawSpan) async throws(TransferError) {
         for (index, piece) in pieces.enumerated() {
             do throws(BlockError) {
                 var part = buffer.slice(piece.slice)
@@ -101,7 +85,7 @@ extension BlockDevice {
         }
     }
 
-    public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
+    package func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
         for (index, piece) in pieces.enumerated() {
             do throws(BlockError) {
                 try await write(at: piece.offset, from: buffer.extracting(piece.slice))
@@ -114,42 +98,56 @@ extension BlockDevice {
 
 /// Defaults for devices that are only read.
 extension BlockDevice {
-    public var backing: (any BlockDevice)? { nil }
+    package var backing: (any BlockDevice)? { nil }
 
-    public func clusterSize() async throws(BlockError) -> UInt64 { 0 }
+    package func clusterSize() async throws(BlockError) -> UInt64 { 0 }
 
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         throw .readOnly(device: name)
     }
 
-    public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         throw .unsupported(operation: "compressed writes", device: name)
     }
 
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         throw .readOnly(device: name)
     }
 
-    public func copyRange(
+    package func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
         throw .unsupported(operation: "copy offload", device: name)
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         throw .readOnly(device: name)
     }
 
-    public func flush() async throws(BlockError) {}
+    package func flush() async throws(BlockError) {}
 
     /// Checks that a request lies on the disk, and that it is still wanted.
     ///
     /// - Throws: `BlockError.outOfRange`; `.cancelled` where the task was cancelled that makes the request.
     @inlinable
-    public func checkRange(at offset: UInt64, length: UInt64) throws(BlockError) {
+    package func checkRange(at offset: UInt64, length: UInt64) throws(BlockError) {
         try Cancellation.check()
         guard offset <= self.length, length <= self.length - offset else {
             throw .outOfRange(device: name, offset: offset, length: length, deviceLength: self.length)
         }
+    }
+}
+
+extension BlockDevice {
+    /// Reads `count` bytes into an array: for headers and tables, whose length has been checked.
+    ///
+    /// - Throws: `BlockError.outOfRange` where the range does not lie on the disk; nothing is allocated then.
+    package func contents(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {
+        try checkRange(at: offset, length: UInt64(count))
+        var bytes = [UInt8](repeating: 0, count: count)
+        var span = bytes.mutableSpan
+        var target = span.mutableBytes
+        try await read(at: offset, into: &target)
+        return bytes
     }
 }

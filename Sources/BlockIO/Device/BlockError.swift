@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import SystemPackage
+import SystemPackage
 
 /// Why a request to a device failed.
-public enum BlockError: Error, Sendable {
+package enum BlockError: Error, Sendable {
     /// The operating system refused.
     case system(SystemCallError)
     /// The layer above the storage refused: an image format, a protocol.
@@ -22,14 +22,14 @@ public enum BlockError: Error, Sendable {
 }
 
 /// An error of a layer that presents itself as a device.
-public protocol LayerError: Error, Sendable, CustomStringConvertible {
+package protocol LayerError: Error, Sendable, CustomStringConvertible {
     /// The system error that a guest would see.
     var errno: Errno { get }
 }
 
 extension BlockError {
     /// The system error that a guest or a job's client would see.
-    public var errno: Errno {
+    package var errno: Errno {
         switch self {
         case .system(let error): error.errno
         case .layer(let error): error.errno
@@ -44,7 +44,7 @@ extension BlockError {
 }
 
 extension BlockError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .system(let error): error.description
         case .layer(let error): error.description

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// How far down the backing chain a block status query looks.
-public enum BlockStatusScope: Sendable {
+package enum BlockStatusScope: Sendable {
     /// Only the device itself: what it leaves to its backing file is unallocated.
     case topLayer
     /// The device and everything behind it.
@@ -9,23 +9,23 @@ public enum BlockStatusScope: Sendable {
 }
 
 /// Where bytes are stored, below all image formats.
-public struct StorageLocation: Sendable, Equatable {
-    public let device: any StorageDevice
+package struct StorageLocation: Sendable, Equatable {
+    package let device: any Storage
     /// Byte offset in `device`.
-    public let offset: UInt64
+    package let offset: UInt64
 
-    public init(device: any StorageDevice, offset: UInt64) {
+    package init(device: any Storage, offset: UInt64) {
         self.device = device
         self.offset = offset
     }
 
-    public static func == (one: StorageLocation, other: StorageLocation) -> Bool {
+    package static func == (one: StorageLocation, other: StorageLocation) -> Bool {
         one.device === other.device && one.offset == other.offset
     }
 }
 
 /// How a range came to another place without moving through this process.
-public enum RangeCopy: Sendable {
+package enum RangeCopy: Sendable {
     /// Both places are the same blocks of the storage: what one of them holds the other one holds.
     case shared
     /// It was read and written, by the kernel or by a server.
@@ -33,21 +33,21 @@ public enum RangeCopy: Sendable {
 }
 
 /// What is known about a range of a disk without reading it.
-public struct BlockExtent: Sendable, Equatable {
+package struct BlockExtent: Sendable, Equatable {
     /// Length in bytes, never 0.
-    public var length: UInt64
+    package var length: UInt64
     /// Whether a layer within the scope of the query determines the content.
-    public var isAllocated: Bool
+    package var isAllocated: Bool
     /// Whether the range reads as zeroes for certain.
-    public var readsAsZero: Bool
+    package var readsAsZero: Bool
     /// Layer that determines the content: 0 is the device asked, 1 its backing file, and so on. Where no layer does,
     /// the depth of the last one looked at.
-    public var depth: Int
-    public var isCompressed: Bool
+    package var depth: Int
+    package var isCompressed: Bool
     /// Where the first byte is stored, if it is stored, as it is, in one place.
-    public var location: StorageLocation?
+    package var location: StorageLocation?
 
-    public init(
+    package init(
         length: UInt64, isAllocated: Bool, readsAsZero: Bool, depth: Int = 0, isCompressed: Bool = false,
         location: StorageLocation? = nil
     ) {
@@ -57,5 +57,13 @@ public struct BlockExtent: Sendable, Equatable {
         self.depth = depth
         self.isCompressed = isCompressed
         self.location = location
+    }
+
+    /// What the extent says of the bytes from its byte `offset` on, at most `length` of them.
+    package func part(from offset: UInt64, length: UInt64) -> BlockExtent {
+        var part = self
+        part.length = min(self.length - offset, length)
+        part.location = location.map { StorageLocation(device: $0.device, offset: $0.offset + offset) }
+        return part
     }
 }

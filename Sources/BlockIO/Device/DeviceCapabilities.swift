@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What a device can do beyond reading.
-public struct DeviceCapabilities: Sendable, Equatable {
-    public var isReadOnly: Bool
+package struct DeviceCapabilities: Sendable, Equatable {
+    package var isReadOnly: Bool
     /// Whether the content stays as it is while the device is open: nobody else may write to it either.
-    public var isSteady: Bool
+    package var isSteady: Bool
     /// Whether unallocated ranges show another device's content.
-    public var hasBackingFile: Bool
-    public var canWriteCompressed: Bool
+    package var hasBackingFile: Bool
+    package var canWriteCompressed: Bool
     /// Whether `copyRange` is worth a try: it shares blocks, or a server does the copying.
-    public var canCopyRange: Bool
+    package var canCopyRange: Bool
     /// Longest single transfer in bytes; `nil` for no limit.
-    public var maximumTransfer: UInt64?
+    package var maximumTransfer: UInt64?
 
-    public init(
+    package init(
         isReadOnly: Bool = true, isSteady: Bool = false, hasBackingFile: Bool = false, canWriteCompressed: Bool = false,
         canCopyRange: Bool = false, maximumTransfer: UInt64? = nil
     ) {

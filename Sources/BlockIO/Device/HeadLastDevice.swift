@@ -8,8 +8,8 @@
 ///
 /// A power cut can tear a write, though not within a sector. So the first sector decides: it is the first to be wiped,
 /// alone, and the last to be written, alone.
-public final class HeadLastDevice: StorageDevice {
-    private let storage: any StorageDevice
+package final class HeadLastDevice: StorageWrapper {
+    package let storage: any Storage
     /// The first bytes of the storage, as they will be.
     private let head: Locked<[UInt8]>
     private let headLength: UInt64
@@ -21,16 +21,16 @@ public final class HeadLastDevice: StorageDevice {
     private let wiping = AsyncMutex()
 
     /// Bytes that storage of any kind writes whole or not at all.
-    public static let sectorLength: UInt64 = 512
+    package static let sectorLength: UInt64 = 512
     /// Bytes that are held back where nothing else is said.
-    public static let defaultHeadLength = 65536
+    package static let defaultHeadLength = 65536
 
     /// - Parameters:
     ///   - headLength: length in bytes of what is held back.
     ///   - isMarked: whether the storage is new and begins with `UnfinishedMark` already.
     ///   - leader: the head of an image of whose data this storage is a part.
-    public init(
-        _ storage: any StorageDevice, headLength: Int = defaultHeadLength, isMarked: Bool = false,
+    package init(
+        _ storage: any Storage, headLength: Int = defaultHeadLength, isMarked: Bool = false,
         leader: HeadLastDevice? = nil
     ) {
         self.storage = storage
@@ -42,7 +42,7 @@ public final class HeadLastDevice: StorageDevice {
     }
 
     /// Takes what the head holds now as its content to come, for storage that is changed and not made anew.
-    public func keepHead() async throws(BlockError) {
+    package func keepHead() async throws(BlockError) {
         var buffer = AlignedBuffer(count: Int(min(headLength, storage.length)))
         var bytes = buffer.mutableBytes
         try await storage.read(at: 0, into: &bytes)
@@ -56,7 +56,7 @@ public final class HeadLastDevice: StorageDevice {
 
     /// Wipes the head of the storage, unless that has been done; its first sector durably, and before the rest. Whoever
     /// else wants to change something waits.
-    public func wipe() async throws(BlockError) {
+    package func wipe() async throws(BlockError) {
         if isWiped.withLock({ $0 }) { return }
         try await leader?.wipe()
         try await wiping.withLock { () async throws(BlockError) in
@@ -76,7 +76,7 @@ public final class HeadLastDevice: StorageDevice {
     }
 
     /// Makes everything else durable, then the first sector. Where that fails, the first sector is wiped again.
-    public func commit() async throws(BlockError) {
+    package func commit() async throws(BlockError) {
         try await wipe()
         let (content, blank) = (head.withLock { $0 }, self.blank)
         let length = Int(min(headLength, storage.length))
@@ -99,17 +99,12 @@ public final class HeadLastDevice: StorageDevice {
         }
     }
 
-    public var name: String { storage.name }
-    public var length: UInt64 { storage.length }
-    public var capabilities: DeviceCapabilities { storage.capabilities }
-    public var preferredAlignment: UInt64 { storage.preferredAlignment }
-
     /// How many of `length` bytes from `offset` on belong to the head.
     private func headShare(at offset: UInt64, length: UInt64) -> UInt64 {
         offset < headLength ? min(length, headLength - offset) : 0
     }
 
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         let count = buffer.byteCount
         try checkRange(at: offset, length: UInt64(count))
         let share = Int(headShare(at: offset, length: UInt64(count)))
@@ -123,7 +118,7 @@ public final class HeadLastDevice: StorageDevice {
         }
     }
 
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         let count = buffer.byteCount
         try checkRange(at: offset, length: UInt64(count))
         let share = Int(headShare(at: offset, length: UInt64(count)))
@@ -140,7 +135,7 @@ public final class HeadLastDevice: StorageDevice {
         }
     }
 
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try checkRange(at: offset, length: length)
         let share = headShare(at: offset, length: length)
         if share > 0 {
@@ -157,7 +152,7 @@ public final class HeadLastDevice: StorageDevice {
         }
     }
 
-    public func copyRange(
+    package func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
         let share = headShare(at: offset, length: length)
@@ -174,11 +169,11 @@ public final class HeadLastDevice: StorageDevice {
         return share > 0 ? .copied : way
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await writeZeroes(at: offset, length: length)
     }
 
-    public func blockStatus(
+    package func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
         try checkRange(at: offset, length: length)
@@ -189,11 +184,7 @@ public final class HeadLastDevice: StorageDevice {
         return try await storage.blockStatus(at: offset, length: length, in: scope)
     }
 
-    public func flush() async throws(BlockError) {
-        try await storage.flush()
-    }
-
-    public func resize(to length: UInt64) async throws(BlockError) {
+    package func resize(to length: UInt64) async throws(BlockError) {
         try await wipe()
         try await storage.resize(to: length)
     }

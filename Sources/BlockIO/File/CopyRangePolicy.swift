@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// When a file offers to have ranges copied by the kernel.
-public enum CopyRangePolicy: Sendable {
+package enum CopyRangePolicy: Sendable {
     /// Where the file system shares blocks or copies on its server. Elsewhere the kernel's copy goes through the page
     /// cache and is slower than a buffer that is written directly.
     case whereItPays

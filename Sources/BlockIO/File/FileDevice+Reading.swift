@@ -9,7 +9,7 @@ import SystemPackage
 /// and doesn't push out what other programs need. Where the system can't do one or the other, and for what isn't aligned,
 /// reads go through the cache.
 extension FileDevice {
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         try checkRange(at: offset, length: UInt64(buffer.byteCount))
         // The device's length fits the signed file offset, and the range lies inside it.
         try buffer.withUnsafeMutableBytes { (memory) throws(BlockError) in

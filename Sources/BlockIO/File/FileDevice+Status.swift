@@ -6,14 +6,14 @@ import SystemPackage
 
 extension FileDevice {
     /// Bytes that the file takes on its disk; `nil` where the system doesn't tell.
-    public var allocatedLength: UInt64? {
+    package var allocatedLength: UInt64? {
         var status = stat()
         guard fstat(descriptor.rawValue, &status) == 0 else { return nil }
         // In units of 512 bytes, whatever the file system's blocks are.
         return UInt64(exactly: status.st_blocks).map { $0 &* 512 }
     }
 
-    public func blockStatus(
+    package func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
         try checkRange(at: offset, length: length)
@@ -59,5 +59,22 @@ extension FileDevice {
         BlockExtent(
             length: length, isAllocated: true, readsAsZero: false,
             location: StorageLocation(device: self, offset: offset))
+    }
+}
+
+extension FileDevice {
+    package var lockWeakness: String? {
+        if let reason = lockUnavailable { return "can't be locked (\(reason.errno))" }
+        return isLockedClassically ? "is locked by the weaker means that the system has" : nil
+    }
+
+    /// Takes no lock, so it disturbs nobody; where there is no locking, nobody has announced anything.
+    package var isWrittenByOther: Bool {
+        guard kind == .regular else { return false }
+        let system = LockCalls()
+        return ImageLockMode.bytes(showing: [.write, .resize]).contains { byte in
+            var type = Int16(F_UNLCK)
+            return system.probe(descriptor.rawValue, byte, &type) == nil && type != Int16(F_UNLCK)
+        }
     }
 }

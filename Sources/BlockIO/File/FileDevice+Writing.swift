@@ -6,7 +6,7 @@ import Glibc
 import SystemPackage
 
 extension FileDevice {
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         let length = UInt64(buffer.byteCount)
         try checkWrite(at: offset, length: length)
         guard length > 0 else { return }
@@ -80,7 +80,7 @@ extension FileDevice {
         }
     }
 
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try checkWrite(at: offset, length: length)
         guard length > 0 else { return }
         while case .failure(let error) = zeroOut(at: offset, length: length) {
@@ -113,10 +113,11 @@ extension FileDevice {
         }
     }
 
-    public func copyRange(
+    package func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
-        guard offersCopyRange, let file = source.device as? FileDevice, file.kind == .regular else {
+        let file = source.device
+        guard offersCopyRange, !file.isFixed, let sourceDescriptor = file.fileDescriptor else {
             throw .unsupported(operation: "copy offload", device: name)
         }
         try checkWrite(at: offset, length: length)
@@ -125,7 +126,7 @@ extension FileDevice {
         guard length > 0 else { return .copied }
         // Lengths that don't fit are for the system to refuse.
         if case .success = calls.shareRange(
-            file.descriptor.rawValue, Int64(source.offset), descriptor.rawValue, Int64(offset), Int(length))
+            sourceDescriptor, Int64(source.offset), descriptor.rawValue, Int64(offset), Int(length))
         {
             return .shared
         }
@@ -133,7 +134,7 @@ extension FileDevice {
         var done: UInt64 = 0
         while done < length {
             switch calls.copyRange(
-                file.descriptor.rawValue, Int64(source.offset + done), descriptor.rawValue, Int64(offset + done),
+                sourceDescriptor, Int64(source.offset + done), descriptor.rawValue, Int64(offset + done),
                 Int(min(length - done, 1 << 30)))
             {
             case .success(0): throw .truncated(device: file.name, offset: source.offset + done)
@@ -145,7 +146,7 @@ extension FileDevice {
         return .copied
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         // Zeroing gives the blocks back, and leaves no doubt about what is read afterwards.
         try await writeZeroes(at: offset, length: length)
     }

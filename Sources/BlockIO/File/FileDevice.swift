@@ -10,31 +10,22 @@ import SystemPackage
 /// Where the file system takes direct I/O and the request's memory and offset are aligned, data goes straight to the disk
 /// and comes straight from it, and the host's page cache stays as it is: only what it holds already is read from there.
 /// What isn't aligned goes through the cache; both meet at page borders, where the kernel keeps them coherent.
-public final class FileDevice: StorageDevice {
-    public enum Access: Sendable {
-        case readOnly
-        case readWrite
-        /// Read and write; the file is made where there is none. It is not truncated, and no symbolic link is followed.
-        case create
-        /// As `create`, where there is none: what has the name already is an error, `EEXIST`.
-        case createNew
-    }
-
-    public let name: String
-    public let kind: FileKind
-    public let identity: FileIdentity
+final class FileDevice: Storage {
+    package let name: String
+    let kind: FileKind
+    package let identity: StorageIdentity
 
     /// Why the file isn't locked although that was asked for: its file system has no locks.
-    public let lockUnavailable: SystemCallError?
+    let lockUnavailable: SystemCallError?
     /// Whether it is locked by means that another use by this process doesn't notice, and may end.
-    public let isLockedClassically: Bool
+    let isLockedClassically: Bool
 
     let descriptor: OwnedDescriptor
     /// Held as long as the device lives. Declared behind the descriptor, which it needs.
     private let lock: ImageLock?
     /// The same file, opened for direct I/O, where it is written; see `directReader`.
     let direct: DirectDescriptor?
-    let access: Access
+    let access: StorageAccess
     /// Whether the file stays as it is while it is open: nobody else may write to it either.
     let isSteady: Bool
     let offersCopyRange: Bool
@@ -55,25 +46,12 @@ public final class FileDevice: StorageDevice {
         var holes = HoleMap()
     }
 
-    /// Opens a file or a block device.
+    /// Opens a file or a block device: see `LocalStorage`.
     ///
-    /// - Parameters:
-    ///   - lock: how other programs are told of the use, before anything is read or changed; `nil` for not at all.
-    ///   - copyRange: when `copyRange` is offered as a target.
-    ///   - permissions: of a file that is made, before the umask.
-    /// - Throws: `BlockError.system`; `BlockError.notADisk` for directories, FIFOs and the like; `BlockError.locked`.
-    public convenience init(
-        path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays,
-        permissions: UInt32 = 0o666
-    ) throws(BlockError) {
-        try self.init(
-            path: path, access: access, lock: mode, copyRange: copyRange, permissions: permissions, calls: FileCalls())
-    }
-
     /// - Parameter calls: the system calls that the file is read and written with.
     init(
-        path: String, access: Access, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays,
-        permissions: UInt32 = 0o666, calls: FileCalls
+        path: String, access: StorageAccess, lock mode: ImageLockMode?, copyRange: CopyRangePolicy = .whereItPays,
+        permissions: UInt32 = 0o666, calls: FileCalls = FileCalls()
     ) throws(BlockError) {
         // Opening a FIFO must not wait for a writer, nor a terminal become ours.
         var flags = O_NONBLOCK | O_NOCTTY | (access == .readOnly ? O_RDONLY : O_RDWR)
@@ -124,7 +102,7 @@ public final class FileDevice: StorageDevice {
             throw .notADisk(path: path, kind: kind)
         }
         name = path
-        identity = FileIdentity(status)
+        identity = StorageIdentity(status)
         self.access = access
         isSteady =
             access == .readOnly && lockUnavailable == nil && !isLockedClassically
@@ -138,23 +116,24 @@ public final class FileDevice: StorageDevice {
         state = Locked(State(length: length))
     }
 
-    public var length: UInt64 {
+    package var length: UInt64 {
         state.withLock { $0.length }
     }
 
-    /// The descriptor, for calls that the device has no method for. It stays open as long as the device lives.
-    public var rawDescriptor: Int32 { descriptor.rawValue }
+    package var fileDescriptor: Int32? { descriptor.rawValue }
 
-    public var capabilities: DeviceCapabilities {
+    package var isFixed: Bool { kind != .regular }
+
+    package var capabilities: DeviceCapabilities {
         DeviceCapabilities(
             isReadOnly: access == .readOnly, isSteady: isSteady, canCopyRange: offersCopyRange && access != .readOnly)
     }
 
-    public var preferredAlignment: UInt64 {
+    package var preferredAlignment: UInt64 {
         direct?.alignment ?? 1
     }
 
-    public func flush() async throws(BlockError) {
+    package func flush() async throws(BlockError) {
         guard access != .readOnly else { return }
         try Cancellation.check()
         while case .failure(let error) = calls.sync(descriptor.rawValue) {
@@ -164,7 +143,7 @@ public final class FileDevice: StorageDevice {
         }
     }
 
-    public func resize(to length: UInt64) async throws(BlockError) {
+    package func resize(to length: UInt64) async throws(BlockError) {
         guard access != .readOnly else { throw .readOnly(device: name) }
         guard kind == .regular else {
             throw .unsupported(operation: "a change of its length", device: name)
@@ -184,13 +163,7 @@ public final class FileDevice: StorageDevice {
         }
     }
 
-    /// Closes the file, and with it ends its lock. Nothing may use the device meanwhile or afterwards.
-    ///
-    /// Some storage (network file systems, quotas, FUSE) takes data and refuses it only now. So whoever relies on what
-    /// was written calls this once everything is flushed, and does not leave it to the device's end.
-    ///
-    /// - Throws: `BlockError.system`; the file is closed all the same.
-    public func close() throws(BlockError) {
+    package func close() throws(BlockError) {
         let reader = state.withLock { state in
             defer { state.reader = nil }
             return state.reader

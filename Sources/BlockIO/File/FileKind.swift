@@ -3,7 +3,7 @@
 import Glibc
 
 /// What a path leads to.
-public enum FileKind: Sendable, Equatable {
+package enum FileKind: Sendable, Equatable {
     case regular
     case blockDevice
     case directory
@@ -26,7 +26,7 @@ public enum FileKind: Sendable, Equatable {
 }
 
 extension FileKind: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .regular: "a regular file"
         case .blockDevice: "a block device"

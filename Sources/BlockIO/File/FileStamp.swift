@@ -6,18 +6,18 @@ import Glibc
 /// that was given the times of its original.
 ///
 /// Storage that loses bits by itself leaves it as it was.
-public struct FileStamp: Sendable, Hashable, Codable {
+package struct FileStamp: Sendable, Hashable, Codable {
     /// Its number in its file system.
-    public let inode: UInt64
+    package let inode: UInt64
     /// In bytes.
-    public let length: UInt64
+    package let length: UInt64
     /// When its content was last written: nanoseconds since 1970, as far as the file system tells them apart.
-    public let modified: Int64
+    package let modified: Int64
     /// When anything of it was last changed, its times included. Nobody can set that.
-    public let changed: Int64
+    package let changed: Int64
 
     /// `nil` for what is no regular file: the times of a block device are its name's in the file system.
-    public init?(path: String) {
+    package init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         self.init(status)
@@ -38,7 +38,7 @@ public struct FileStamp: Sendable, Hashable, Codable {
 
 extension FileDevice {
     /// `nil` for a block device.
-    public var stamp: FileStamp? {
+    package var stamp: FileStamp? {
         var status = stat()
         return fstat(descriptor.rawValue, &status) == 0 ? FileStamp(status) : nil
     }

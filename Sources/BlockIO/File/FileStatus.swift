@@ -4,26 +4,26 @@ import Glibc
 import SystemPackage
 
 /// What a path leads to, without opening it.
-public struct FileStatus: Sendable {
-    public let identity: FileIdentity
-    public let kind: FileKind
+package struct FileStatus: Sendable {
+    package let identity: StorageIdentity
+    package let kind: FileKind
     /// Number of names that the file has.
-    public let linkCount: UInt64
+    package let linkCount: UInt64
     /// Number of the user who owns it.
-    public let owner: UInt32
+    package let owner: UInt32
 
     /// `nil` where the path leads nowhere.
     ///
     /// - Parameter followsLink: whether a symbolic link stands for what it leads to, else for itself: `FileKind.other`.
     /// - Throws: `BlockError.system` where that can't be found out.
-    public init?(path: String, followsLink: Bool = true) throws(BlockError) {
+    package init?(path: String, followsLink: Bool = true) throws(BlockError) {
         var status = stat()
         guard (followsLink ? stat(path, &status) : lstat(path, &status)) == 0 else {
             let error = Errno.current
             if error == .noSuchFileOrDirectory { return nil }
             throw .system(SystemCallError(call: "stat", errno: error, path: path))
         }
-        identity = FileIdentity(status)
+        identity = StorageIdentity(status)
         kind = FileKind(mode: status.st_mode)
         linkCount = UInt64(status.st_nlink)
         owner = status.st_uid

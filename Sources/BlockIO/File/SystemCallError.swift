@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import SystemPackage
+import SystemPackage
 
 /// A system call that failed.
-public struct SystemCallError: Error, Sendable, Equatable {
+package struct SystemCallError: Error, Sendable, Equatable {
     /// Name of the call, as in its manual page.
-    public let call: String
-    public let errno: Errno
-    public let path: String
+    package let call: String
+    package let errno: Errno
+    package let path: String
     /// Byte offset of the transfer, for calls that have one.
-    public let offset: UInt64?
+    package let offset: UInt64?
     /// Length of the transfer in bytes, for calls that have one.
-    public let length: UInt64?
+    package let length: UInt64?
 
-    public init(call: String, errno: Errno, path: String, offset: UInt64? = nil, length: UInt64? = nil) {
+    package init(call: String, errno: Errno, path: String, offset: UInt64? = nil, length: UInt64? = nil) {
         self.call = call
         self.errno = errno
         self.path = path
@@ -23,7 +23,7 @@ public struct SystemCallError: Error, Sendable, Equatable {
 }
 
 extension SystemCallError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         var place = ""
         if let offset, let length {
             place = " of \(length) bytes at offset \(offset)"

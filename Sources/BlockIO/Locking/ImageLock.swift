@@ -9,17 +9,17 @@ import SystemPackage
 /// of one process as well, and they end at the latest when the last copy of the descriptor is closed: keep it open until
 /// the last flush is through. Each side first takes all its locks and then looks for the other's. When two start at
 /// the same moment, both may give up, but never do both go on.
-public struct ImageLock: ~Copyable, Sendable {
+package struct ImageLock: ~Copyable, Sendable {
     private let descriptor: Int32
     private let path: String
     private var system: LockCalls
     /// What to lock with where `system` knows no such locks; `nil` for nothing.
     private var fallback: LockCalls?
     /// Whether the locks are classic ones, which belong to the process: that deserves a warning.
-    public private(set) var isClassic = false
-    public private(set) var mode: ImageLockMode
+    package private(set) var isClassic = false
+    package private(set) var mode: ImageLockMode
     /// Why nothing is locked: the system or its file system has no such locks. `nil` where the locks are held.
-    public private(set) var unavailable: SystemCallError?
+    package private(set) var unavailable: SystemCallError?
 
     /// Locks an image file.
     ///
@@ -28,7 +28,7 @@ public struct ImageLock: ~Copyable, Sendable {
     ///   - path: named in errors.
     /// - Returns: the lock, which is `unavailable` where there is no locking; that deserves a warning.
     /// - Throws: `ImageLockError`; nothing is locked then.
-    public static func acquire(
+    package static func acquire(
         descriptor: Int32, path: String, mode: ImageLockMode
     ) throws(ImageLockError) -> ImageLock {
         try acquire(descriptor: descriptor, path: path, mode: mode, system: LockCalls(), fallback: .classic)
@@ -53,7 +53,7 @@ public struct ImageLock: ~Copyable, Sendable {
     /// Goes over to another mode. There is no moment without the locks that both have in common.
     ///
     /// - Throws: `ImageLockError`; the lock is as before then.
-    public mutating func change(to newMode: ImageLockMode) throws(ImageLockError) {
+    package mutating func change(to newMode: ImageLockMode) throws(ImageLockError) {
         let held = unavailable == nil ? mode.lockedBytes : []
         let wanted = newMode.lockedBytes
         let added = wanted.filter { !held.contains($0) }
@@ -87,7 +87,7 @@ public struct ImageLock: ~Copyable, Sendable {
     }
 
     /// Gives the image free for others, while the descriptor stays open.
-    public consuming func release() {
+    package consuming func release() {
         unlock(mode.lockedBytes)
     }
 

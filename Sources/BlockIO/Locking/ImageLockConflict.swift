@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// A permission over which two users of an image disagree.
-public struct ImageLockConflict: Sendable, Hashable {
-    public enum Reason: Sendable, Hashable {
+package struct ImageLockConflict: Sendable, Hashable {
+    package enum Reason: Sendable, Hashable {
         /// We use the permission and someone else does not share it.
         case notSharedByOther
         /// We don't share the permission and someone else uses it.
         case usedByOther
     }
 
-    public let permission: ImagePermissions
-    public let reason: Reason
+    package let permission: ImagePermissions
+    package let reason: Reason
 
-    public init(permission: ImagePermissions, reason: Reason) {
+    package init(permission: ImagePermissions, reason: Reason) {
         self.permission = permission
         self.reason = reason
     }
@@ -24,7 +24,7 @@ public struct ImageLockConflict: Sendable, Hashable {
 
 extension ImageLockConflict: CustomStringConvertible {
     /// In the words that QEMU's users look for.
-    public var description: String {
+    package var description: String {
         switch reason {
         case .notSharedByOther: "Failed to get \"\(permission)\" lock"
         case .usedByOther: "Failed to get shared \"\(permission)\" lock"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// Why an image was not locked.
-public enum ImageLockError: Error, Sendable, Equatable {
+package enum ImageLockError: Error, Sendable, Equatable {
     /// Someone else uses the image in a way that does not go together with ours.
     case conflict(path: String, ImageLockConflict)
     /// A program that does not keep to QEMU's scheme has locked this byte, and perhaps the whole file.
@@ -10,7 +10,7 @@ public enum ImageLockError: Error, Sendable, Equatable {
     case system(SystemCallError)
 
     /// Whether the image is in use, as opposed to unlockable.
-    public var isInUse: Bool {
+    package var isInUse: Bool {
         switch self {
         case .conflict, .foreignLock: true
         case .system: false
@@ -19,7 +19,7 @@ public enum ImageLockError: Error, Sendable, Equatable {
 }
 
 extension ImageLockError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .conflict(let path, let conflict):
             "\(path): \(conflict): is another process using the image?"

@@ -5,11 +5,11 @@
 /// Permission number i is shown by a lock on byte 100 + i where it is used, and on byte 200 + i where it is not shared.
 /// The bytes are those of QEMU, and so is the set for each kind of use, so that both sides notice each other. Byte 0
 /// belongs to libvirt and bytes 104 and 204 to older QEMUs; they stay free.
-public struct ImageLockMode: Sendable, Hashable {
-    public let used: ImagePermissions
-    public let notShared: ImagePermissions
+package struct ImageLockMode: Sendable, Hashable {
+    package let used: ImagePermissions
+    package let notShared: ImagePermissions
 
-    public init(used: ImagePermissions, notShared: ImagePermissions) {
+    package init(used: ImagePermissions, notShared: ImagePermissions) {
         self.used = used
         self.notShared = notShared
     }
@@ -17,17 +17,17 @@ public struct ImageLockMode: Sendable, Hashable {
     /// Reads, and lets no one write: other readers are fine. Bytes 100, 201, 203.
     ///
     /// Used for raw files too, where QEMU would put up with a writer: a copy of a disk in use is no backup.
-    public static let readOnlySource = ImageLockMode(used: .consistentRead, notShared: [.write, .resize])
+    package static let readOnlySource = ImageLockMode(used: .consistentRead, notShared: [.write, .resize])
 
     /// Reads and writes alone. Bytes 100, 101, 103, 201, 203.
-    public static let writable = ImageLockMode(
+    package static let writable = ImageLockMode(
         used: [.consistentRead, .write, .resize], notShared: [.write, .resize])
 
     /// Makes a new image in a file that may exist: to be held before the file is truncated. Bytes 101, 103, 203.
-    public static let creation = ImageLockMode(used: [.write, .resize], notShared: .resize)
+    package static let creation = ImageLockMode(used: [.write, .resize], notShared: .resize)
 
     /// Reads whatever others do, at the user's own risk. Byte 100.
-    public static let forcedShare = ImageLockMode(used: .consistentRead, notShared: [])
+    package static let forcedShare = ImageLockMode(used: .consistentRead, notShared: [])
 
     private static let firstUsedByte: Int64 = 100
     private static let firstNotSharedByte: Int64 = 200

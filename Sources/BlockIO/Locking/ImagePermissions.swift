@@ -3,19 +3,19 @@
 /// What a process does with an image file, or lets others do with it at the same time.
 ///
 /// Each bit's number is the number of its lock bytes, as QEMU has laid them down: see `ImageLockMode`.
-public struct ImagePermissions: OptionSet, Sendable, Hashable {
-    public let rawValue: UInt8
+package struct ImagePermissions: OptionSet, Sendable, Hashable {
+    package let rawValue: UInt8
 
-    public init(rawValue: UInt8) {
+    package init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
 
     /// Reading what belongs together: no reader's view may change under it.
-    public static let consistentRead = ImagePermissions(rawValue: 1 << 0)
-    public static let write = ImagePermissions(rawValue: 1 << 1)
+    package static let consistentRead = ImagePermissions(rawValue: 1 << 0)
+    package static let write = ImagePermissions(rawValue: 1 << 1)
     /// Writing the bytes that are there already, as rebasing does.
-    public static let writeUnchanged = ImagePermissions(rawValue: 1 << 2)
-    public static let resize = ImagePermissions(rawValue: 1 << 3)
+    package static let writeUnchanged = ImagePermissions(rawValue: 1 << 2)
+    package static let resize = ImagePermissions(rawValue: 1 << 3)
 
     static let names = ["consistent read", "write", "write unchanged", "resize"]
 
@@ -26,7 +26,7 @@ public struct ImagePermissions: OptionSet, Sendable, Hashable {
 }
 
 extension ImagePermissions: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         numbers.map { Self.names[$0] }.joined(separator: ", ")
     }
 }

@@ -11,14 +11,14 @@ import BinaryCoding
 ///
 /// - Complexity: the time of each operation grows with the logarithm of the disk's length; over ranges also with the
 ///   number of 32768-granule pages in it that are neither all dirty nor all clean.
-public struct DirtyBitmap: Sendable {
-    public static let minimumGranularity: UInt64 = 512
-    public static let maximumGranularity: UInt64 = 2 << 30
+package struct DirtyBitmap: Sendable {
+    package static let minimumGranularity: UInt64 = 512
+    package static let maximumGranularity: UInt64 = 2 << 30
 
     /// Length of the disk in bytes.
-    public let length: UInt64
+    package let length: UInt64
     /// Bytes that one bit stands for.
-    public let granularity: UInt64
+    package let granularity: UInt64
 
     private let granularityBits: UInt64
     private let granules: UInt64
@@ -30,7 +30,7 @@ public struct DirtyBitmap: Sendable {
     ///   - length: length of the disk in bytes.
     ///   - granularity: bytes that one bit stands for: a power of two from 512 B to 2 GiB.
     /// - Throws: `DirtyBitmapError.invalidGranularity`.
-    public init(length: UInt64, granularity: UInt64) throws(DirtyBitmapError) {
+    package init(length: UInt64, granularity: UInt64) throws(DirtyBitmapError) {
         guard
             granularity.nonzeroBitCount == 1, granularity >= Self.minimumGranularity,
             granularity <= Self.maximumGranularity
@@ -43,7 +43,7 @@ public struct DirtyBitmap: Sendable {
     }
 
     /// A clean bitmap of the same length and granularity.
-    public func makeEmpty() -> DirtyBitmap {
+    package func makeEmpty() -> DirtyBitmap {
         var empty = self
         empty.resetAll()
         return empty
@@ -51,7 +51,7 @@ public struct DirtyBitmap: Sendable {
 
     /// The granularity in bytes to choose for a disk whose clusters have so many bytes, 0 for none: the cluster size,
     /// but from 4 KiB to 64 KiB.
-    public static func defaultGranularity(clusterSize: UInt64) -> UInt64 {
+    package static func defaultGranularity(clusterSize: UInt64) -> UInt64 {
         guard clusterSize > 0 else { return 65536 }
         // Whatever a device says, a bitmap needs a power of two.
         let clamped = min(max(clusterSize, 4096), 65536)
@@ -61,28 +61,28 @@ public struct DirtyBitmap: Sendable {
     // MARK: Counting
 
     /// Memory in bytes that the bits take, without a constant: it depends on which are dirty.
-    public var memoryUse: Int {
+    package var memoryUse: Int {
         tree.memoryUse
     }
 
     /// Number of dirty granules.
-    public var dirtyGranules: UInt64 {
+    package var dirtyGranules: UInt64 {
         tree.count(capacity: granules)
     }
 
     /// Bytes in the dirty granules, the last one counted as a whole one; `UInt64.max` where that doesn't fit.
-    public var dirtyLength: UInt64 {
+    package var dirtyLength: UInt64 {
         dirtyGranules.multiplied(by: granularity) ?? .max
     }
 
-    public var isEmpty: Bool {
+    package var isEmpty: Bool {
         dirtyGranules == 0
     }
 
     // MARK: Changing
 
     /// Makes every granule that `range` touches dirty.
-    public mutating func set(_ range: Range<UInt64>) {
+    package mutating func set(_ range: Range<UInt64>) {
         guard range.lowerBound < min(range.upperBound, length) else { return }
         let end = min(range.upperBound, length)
         assign(range.lowerBound >> granularityBits..<(end - 1) >> granularityBits + 1, to: true)
@@ -91,31 +91,31 @@ public struct DirtyBitmap: Sendable {
     /// Makes every granule clean that lies wholly inside `range`. A short last granule is inside once its bytes are.
     ///
     /// Inward, so that nothing is forgotten that the range does not cover.
-    public mutating func reset(_ range: Range<UInt64>) {
+    package mutating func reset(_ range: Range<UInt64>) {
         guard range.lowerBound < min(range.upperBound, length) else { return }
         let first = range.lowerBound.dividedRoundingUp(by: granularity)
         let end = range.upperBound >= length ? granules : range.upperBound >> granularityBits
         if first < end { assign(first..<end, to: false) }
     }
 
-    public mutating func setAll() {
+    package mutating func setAll() {
         tree = .uniform(granules > 0)
     }
 
-    public mutating func resetAll() {
+    package mutating func resetAll() {
         tree = .uniform(false)
     }
 
     /// Makes dirty whatever is dirty in `other`. A granule becomes dirty as a whole where only part of it was.
     ///
     /// - Throws: `DirtyBitmapError.lengthsDiffer`; nothing is changed then.
-    public mutating func merge(_ other: DirtyBitmap) throws(DirtyBitmapError) {
+    package mutating func merge(_ other: DirtyBitmap) throws(DirtyBitmapError) {
         guard other.length == length else { throw .lengthsDiffer(length, other.length) }
         formUnion(other)
     }
 
     /// `merge` for a bitmap that is known to describe a disk of the same length.
-    public mutating func formUnion(_ other: DirtyBitmap) {
+    package mutating func formUnion(_ other: DirtyBitmap) {
         precondition(other.length == length, "bitmaps of different disks")
         if other.granularity == granularity {
             tree.formUnion(other.tree, capacity: granules)
@@ -136,34 +136,34 @@ public struct DirtyBitmap: Sendable {
     // MARK: Asking
 
     /// Whether the byte at `offset` lies in a dirty granule. Past the end nothing is dirty.
-    public func isDirty(at offset: UInt64) -> Bool {
+    package func isDirty(at offset: UInt64) -> Bool {
         offset < length && tree.contains(offset >> granularityBits)
     }
 
     /// Whether any byte of `range` lies in a dirty granule.
-    public func hasDirty(in range: Range<UInt64>) -> Bool {
+    package func hasDirty(in range: Range<UInt64>) -> Bool {
         nextDirty(from: range.lowerBound, limit: range.upperBound) != nil
     }
 
     /// The first byte from `start` on, and before `limit`, that lies in a dirty granule.
-    public func nextDirty(from start: UInt64, limit: UInt64 = .max) -> UInt64? {
+    package func nextDirty(from start: UInt64, limit: UInt64 = .max) -> UInt64? {
         next(true, from: start, limit: limit)
     }
 
     /// The first byte from `start` on, and before `limit`, that lies in a clean granule.
-    public func nextClean(from start: UInt64, limit: UInt64 = .max) -> UInt64? {
+    package func nextClean(from start: UInt64, limit: UInt64 = .max) -> UInt64? {
         next(false, from: start, limit: limit)
     }
 
     /// The first run of dirty bytes from `start` on, cut off at `limit` and at the end of the disk.
-    public func nextDirtyArea(from start: UInt64, limit: UInt64 = .max) -> Range<UInt64>? {
+    package func nextDirtyArea(from start: UInt64, limit: UInt64 = .max) -> Range<UInt64>? {
         guard let first = nextDirty(from: start, limit: limit) else { return nil }
         let limit = min(limit, length)
         return first..<(nextClean(from: first, limit: limit) ?? limit)
     }
 
     /// All runs of dirty bytes, in order.
-    public func dirtyRanges() -> [Range<UInt64>] {
+    package func dirtyRanges() -> [Range<UInt64>] {
         var ranges: [Range<UInt64>] = []
         while let area = nextDirtyArea(from: ranges.last?.upperBound ?? 0) { ranges.append(area) }
         return ranges
@@ -186,7 +186,7 @@ extension DirtyBitmap {
     ///
     /// - Parameter granule: a multiple of 64.
     /// - Complexity: O(n) in the bytes.
-    public mutating func replaceBits(from granule: UInt64, with bits: RawSpan) {
+    package mutating func replaceBits(from granule: UInt64, with bits: RawSpan) {
         precondition(granule.isMultiple(of: 64))
         var next = granule
         let end = min(granule + UInt64(bits.byteCount) * 8, granules)
@@ -203,7 +203,7 @@ extension DirtyBitmap {
     ///
     /// - Parameter granule: a multiple of 64.
     /// - Complexity: O(n) in the bytes.
-    public func copyBits(from granule: UInt64, into bits: inout MutableRawSpan) {
+    package func copyBits(from granule: UInt64, into bits: inout MutableRawSpan) {
         precondition(granule.isMultiple(of: 64))
         bits.withUnsafeMutableBytes { bytes in
             _ = bytes.initializeMemory(as: UInt8.self, repeating: 0)

@@ -4,22 +4,22 @@
 ///
 /// A job that works by the bitmap freezes it: from then on a successor records the writes, and the bits stay as they
 /// are. At the end the successor either takes the bitmap's place (`abdicate`) or is added to it (`reclaim`).
-public struct NamedBitmap: Sendable {
+package struct NamedBitmap: Sendable {
     /// Longest name in bytes of UTF-8: what a qcow2 image can store.
-    public static let maximumNameLength = 1023
+    package static let maximumNameLength = 1023
 
-    public let name: String
+    package let name: String
     /// Whether it is to outlive the process, stored in the disk's image.
-    public let isPersistent: Bool
+    package let isPersistent: Bool
     /// Whether it may not be changed, as its disk may not. For the disk's owner to set.
-    public var isReadOnly: Bool
+    package var isReadOnly: Bool
     /// Whether it missed writes, so that its bits mean nothing.
-    public let isInconsistent: Bool
+    package let isInconsistent: Bool
     /// Whether writes are recorded: by the successor where there is one.
-    public private(set) var isRecording: Bool
-    public private(set) var bits: DirtyBitmap
+    package private(set) var isRecording: Bool
+    package private(set) var bits: DirtyBitmap
     /// Records while the bitmap is frozen.
-    public private(set) var successor: DirtyBitmap?
+    package private(set) var successor: DirtyBitmap?
     /// Number of those that rely on the bits without freezing them.
     private var users = 0
 
@@ -27,7 +27,7 @@ public struct NamedBitmap: Sendable {
     ///   - bits: what is dirty now.
     ///   - isInconsistent: it missed writes. It then records no more.
     /// - Throws: `DirtyBitmapError.emptyName`, `.nameTooLong`.
-    public init(
+    package init(
         name: String, bits: DirtyBitmap, isRecording: Bool = true, isPersistent: Bool = false,
         isReadOnly: Bool = false, isInconsistent: Bool = false
     ) throws(DirtyBitmapError) {
@@ -42,7 +42,7 @@ public struct NamedBitmap: Sendable {
     }
 
     /// Whether something relies on it, so that users may not change it.
-    public var isBusy: Bool {
+    package var isBusy: Bool {
         successor != nil || users > 0
     }
 
@@ -51,20 +51,20 @@ public struct NamedBitmap: Sendable {
     /// Checks that the bits may be relied on.
     ///
     /// - Throws: `DirtyBitmapError.busy`, `.inconsistent`.
-    public func checkUsable() throws(DirtyBitmapError) {
+    package func checkUsable() throws(DirtyBitmapError) {
         if isBusy { throw .busy(name) }
         if isInconsistent { throw .inconsistent(name) }
     }
 
     /// - Throws: `DirtyBitmapError.readOnly`.
-    public func checkWritable() throws(DirtyBitmapError) {
+    package func checkWritable() throws(DirtyBitmapError) {
         if isReadOnly { throw .readOnly(name) }
     }
 
     /// Checks that it may be removed: the one thing that an inconsistent bitmap is good for.
     ///
     /// - Throws: `DirtyBitmapError.busy`, `.readOnly`.
-    public func checkRemovable() throws(DirtyBitmapError) {
+    package func checkRemovable() throws(DirtyBitmapError) {
         if isBusy { throw .busy(name) }
         try checkWritable()
     }
@@ -72,7 +72,7 @@ public struct NamedBitmap: Sendable {
     // MARK: Changes
 
     /// Takes note of a write to the disk.
-    public mutating func record(_ range: Range<UInt64>) {
+    package mutating func record(_ range: Range<UInt64>) {
         guard isRecording else { return }
         if successor == nil { bits.set(range) } else { successor?.set(range) }
     }
@@ -80,7 +80,7 @@ public struct NamedBitmap: Sendable {
     /// Makes everything clean.
     ///
     /// - Throws: `DirtyBitmapError.busy`, `.inconsistent`, `.readOnly`.
-    public mutating func clear() throws(DirtyBitmapError) {
+    package mutating func clear() throws(DirtyBitmapError) {
         try checkUsable()
         try checkWritable()
         bits.resetAll()
@@ -89,7 +89,7 @@ public struct NamedBitmap: Sendable {
     /// Makes dirty what is dirty in any of the others, of whatever granularity. Changes nothing where it fails.
     ///
     /// - Throws: `DirtyBitmapError.busy`, `.inconsistent`, `.readOnly`, `.lengthsDiffer`.
-    public mutating func merge(_ others: [DirtyBitmap]) throws(DirtyBitmapError) {
+    package mutating func merge(_ others: [DirtyBitmap]) throws(DirtyBitmapError) {
         try checkUsable()
         try checkWritable()
         var merged = bits
@@ -100,7 +100,7 @@ public struct NamedBitmap: Sendable {
     /// Makes writes be recorded, or no longer.
     ///
     /// - Throws: `DirtyBitmapError.busy`, `.inconsistent`.
-    public mutating func setRecording(_ isRecording: Bool) throws(DirtyBitmapError) {
+    package mutating func setRecording(_ isRecording: Bool) throws(DirtyBitmapError) {
         try checkUsable()
         self.isRecording = isRecording
     }
@@ -110,12 +110,12 @@ public struct NamedBitmap: Sendable {
     /// Makes it busy until `endUse`, for someone who relies on its bits as they are. Uses nest.
     ///
     /// - Throws: `DirtyBitmapError.inconsistent`, `.busy` while it is frozen.
-    public mutating func beginUse() throws(DirtyBitmapError) {
+    package mutating func beginUse() throws(DirtyBitmapError) {
         if users == 0 { try checkUsable() }
         users += 1
     }
 
-    public mutating func endUse() {
+    package mutating func endUse() {
         precondition(users > 0, "no use to end")
         users -= 1
     }

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// The named bitmaps of one disk, in the order in which they were added.
-public struct NamedBitmaps: Sendable {
+package struct NamedBitmaps: Sendable {
     /// Length of the disk in bytes.
-    public let length: UInt64
-    public private(set) var all: [NamedBitmap] = []
+    package let length: UInt64
+    package private(set) var all: [NamedBitmap] = []
 
     /// - Parameter length: length of the disk in bytes.
-    public init(length: UInt64) {
+    package init(length: UInt64) {
         self.length = length
     }
 
-    public var infos: [BitmapInfo] {
+    package var infos: [BitmapInfo] {
         all.map { BitmapInfo($0) }
     }
 
     /// The bitmap of that name; `nil` where there is none.
-    public func find(_ name: String) -> NamedBitmap? {
+    package func find(_ name: String) -> NamedBitmap? {
         all.first { $0.name == name }
     }
 
     /// The bitmap of that name.
     ///
     /// - Throws: `DirtyBitmapError.notFound`.
-    public func get(_ name: String) throws(DirtyBitmapError) -> NamedBitmap {
+    package func get(_ name: String) throws(DirtyBitmapError) -> NamedBitmap {
         guard let bitmap = find(name) else { throw .notFound(name) }
         return bitmap
     }
@@ -31,7 +31,7 @@ public struct NamedBitmaps: Sendable {
     /// Changes the bitmap of that name.
     ///
     /// - Throws: `DirtyBitmapError.notFound`, and what `body` throws.
-    public mutating func update<Result>(
+    package mutating func update<Result>(
         _ name: String, _ body: (inout NamedBitmap) throws(DirtyBitmapError) -> Result
     ) throws(DirtyBitmapError) -> Result {
         guard let index = all.firstIndex(where: { $0.name == name }) else { throw .notFound(name) }
@@ -39,7 +39,7 @@ public struct NamedBitmaps: Sendable {
     }
 
     /// Takes note of a write to the disk.
-    public mutating func record(_ range: Range<UInt64>) {
+    package mutating func record(_ range: Range<UInt64>) {
         for index in all.indices { all[index].record(range) }
     }
 
@@ -50,7 +50,7 @@ public struct NamedBitmaps: Sendable {
     ///   - isRecording: whether it takes note of writes from now on.
     ///   - isPersistent: whether it is to be stored with the disk.
     /// - Throws: `DirtyBitmapError.invalidGranularity`, `.emptyName`, `.nameTooLong`, `.exists`.
-    public mutating func add(
+    package mutating func add(
         _ name: String, granularity: UInt64, isRecording: Bool = true, isPersistent: Bool = false
     ) throws(DirtyBitmapError) {
         let bits = try DirtyBitmap(length: length, granularity: granularity)
@@ -60,14 +60,14 @@ public struct NamedBitmaps: Sendable {
     /// Adds a bitmap as it is, one that was stored for example.
     ///
     /// - Throws: `DirtyBitmapError.exists`, `.lengthsDiffer`.
-    public mutating func add(_ bitmap: NamedBitmap) throws(DirtyBitmapError) {
+    package mutating func add(_ bitmap: NamedBitmap) throws(DirtyBitmapError) {
         if find(bitmap.name) != nil { throw .exists(bitmap.name) }
         if bitmap.bits.length != length { throw .lengthsDiffer(length, bitmap.bits.length) }
         all.append(bitmap)
     }
 
     /// - Throws: `DirtyBitmapError.notFound`, `.busy`, `.readOnly`.
-    public mutating func remove(_ name: String) throws(DirtyBitmapError) {
+    package mutating func remove(_ name: String) throws(DirtyBitmapError) {
         try get(name).checkRemovable()
         all.removeAll { $0.name == name }
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import DirtyBitmaps
+import DirtyBitmaps
 
 /// A change to the persistent bitmaps of an image. Bitmaps are named as `PersistentBitmap.name` says.
-public enum BitmapChange: Sendable {
+package enum BitmapChange: Sendable {
     /// A new bitmap, all clean.
     ///
     /// - Parameters:

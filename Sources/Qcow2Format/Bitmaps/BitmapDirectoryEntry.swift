@@ -130,3 +130,38 @@ struct BitmapDirectoryEntry: Sendable, Equatable {
         directory += [UInt8](repeating: 0, count: end - directory.count)
     }
 }
+
+/// Why a persistent bitmap can't be relied on, though it is well formed.
+package enum BitmapDefect: Sendable, Equatable {
+    /// It is marked in use: a program that should have kept it up to date ended before it saved it, or still runs.
+    case inconsistent
+    /// It carries extra data of an unknown kind, which forbids its use.
+    case unknownExtraData
+}
+
+extension BitmapDefect: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .inconsistent:
+            "is inconsistent: it is marked in use, so changes of the disk may be missing from it; it can only be removed"
+        case .unknownExtraData:
+            "has extra data of an unknown kind and must not be used; it can only be removed"
+        }
+    }
+}
+
+/// Flags of a bitmap directory entry.
+///
+/// Spec: “Bitmap directory”, bytes 12 to 15.
+struct BitmapFlags: OptionSet, Sendable, Equatable {
+    let rawValue: UInt32
+
+    /// The stored bits may be out of date.
+    static let inUse = BitmapFlags(rawValue: 1 << 0)
+    /// Whoever writes to the disk must record it in the bitmap.
+    static let auto = BitmapFlags(rawValue: 1 << 1)
+    /// The bitmap may be used although its extra data are unknown.
+    static let extraDataCompatible = BitmapFlags(rawValue: 1 << 2)
+
+    static let known: BitmapFlags = [.inUse, .auto, .extraDataCompatible]
+}

@@ -9,7 +9,7 @@ import DirtyBitmaps
 /// Bits are brought into memory a piece at a time, and stretches that are all zeroes or all ones without being read: what
 /// a bitmap needs meanwhile is its own bits and its table.
 struct BitmapReader: Sendable {
-    let file: any StorageDevice
+    let file: any Storage
     let layout: ImageLayout
 
     /// Bytes of bits that are read together, or a cluster where that is more.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 import DirtyBitmaps
 
 extension PersistentBitmaps {
@@ -23,7 +23,7 @@ extension PersistentBitmaps {
     /// Makes changes, all of them or none, and makes them durable.
     ///
     /// - Throws: `BlockError`. Nothing has changed then, unless `isUncertain` says otherwise.
-    public func apply(_ changes: [BitmapChange]) async throws(BlockError) {
+    package func apply(_ changes: [BitmapChange]) async throws(BlockError) {
         guard let metadata else { throw .readOnly(device: reader.file.name) }
         try await metadata.changes.withLock { () async throws(BlockError) in
             guard !isUncertain else {
@@ -37,7 +37,7 @@ extension PersistentBitmaps {
     /// Checks that changes could be made, as far as the bitmaps as they are tell, without making them.
     ///
     /// - Throws: `BlockError`: what `apply` would refuse.
-    public func check(_ changes: [BitmapChange]) async throws(BlockError) {
+    package func check(_ changes: [BitmapChange]) async throws(BlockError) {
         _ = try await draft(after: changes)
     }
 
@@ -54,7 +54,7 @@ extension PersistentBitmaps {
 
     /// Whether a change failed in the moment in which it happens: it has happened or it hasn't, and no further one is
     /// possible before the image is opened anew.
-    public var isUncertain: Bool { state.withLock { $0.isBroken } }
+    package var isUncertain: Bool { state.withLock { $0.isBroken } }
 
     private func perform(_ change: BitmapChange, on draft: inout Draft) async throws(BlockError) {
         switch change {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
-public import DirtyBitmaps
+import BlockIO
+import DirtyBitmaps
 
 /// The persistent dirty bitmaps of an image file.
 ///
@@ -10,7 +10,7 @@ public import DirtyBitmaps
 /// that and the refcounts are durable, the header is made to lead to the new directory, in one sector; then the old
 /// clusters are given back. So a crash at any moment leaves every bitmap as it was or as it was to become, and clusters
 /// that nothing leads to at worst.
-public final class PersistentBitmaps: Sendable {
+package final class PersistentBitmaps: Sendable {
     struct State {
         var entries: [BitmapDirectoryEntry]
         /// Where the directory is; `nil` where there is none.
@@ -40,28 +40,28 @@ public final class PersistentBitmaps: Sendable {
     }
 
     /// All bitmaps, in the order of the directory.
-    public var list: [PersistentBitmap] {
+    package var list: [PersistentBitmap] {
         state.withLock { $0.entries }.map(PersistentBitmap.init)
     }
 
     /// The bitmap of a name; `nil` where there is none.
-    public subscript(name: String) -> PersistentBitmap? {
+    package subscript(name: String) -> PersistentBitmap? {
         let entries = state.withLock { $0.entries }
         return Self.index(of: name, in: entries).map { PersistentBitmap(entries[$0]) }
     }
 
     /// What the user should know, one line each: clusters that leaked.
-    public var warnings: [String] { state.withLock { $0.warnings } }
+    package var warnings: [String] { state.withLock { $0.warnings } }
 
     /// Since which backup a bitmap counts; `nil` where that is not known.
-    public func origin(of name: String) -> BitmapOrigin? {
+    package func origin(of name: String) -> BitmapOrigin? {
         state.withLock { state in
             Self.index(of: name, in: state.entries).flatMap { state.origins[state.entries[$0].nameBytes] }
         }
     }
 
     /// The backups that other bitmaps were set to count from after that bitmap was, in order.
-    public func originsSince(_ name: String) -> [BackupID] {
+    package func originsSince(_ name: String) -> [BackupID] {
         state.withLock { state in
             Self.index(of: name, in: state.entries).map {
                 state.origins.backups(after: state.entries[$0].nameBytes)
@@ -73,7 +73,7 @@ public final class PersistentBitmaps: Sendable {
     ///
     /// - Throws: `BlockError.layer` with a `Qcow2Error`: there is no such bitmap, it has a defect, its table breaks the
     ///   format.
-    public func load(_ name: String) async throws(BlockError) -> DirtyBitmap {
+    package func load(_ name: String) async throws(BlockError) -> DirtyBitmap {
         let entries = state.withLock { $0.entries }
         return try await reader.load(entries[try index(of: name, in: entries)])
     }
@@ -94,10 +94,30 @@ public final class PersistentBitmaps: Sendable {
     }
 
     /// Gives back what the file was given and did not need. Nothing may be changed afterwards.
-    public func close() async throws(BlockError) {
+    package func close() async throws(BlockError) {
         guard let metadata else { return }
         try await metadata.changes.withLock { () async throws(BlockError) in
             try await metadata.trim(to: initialFileLength)
         }
+    }
+}
+
+/// What an image says about one of its persistent bitmaps.
+package struct PersistentBitmap: Sendable, Equatable {
+    /// As it is stored; what is no text becomes replacement characters. It may hold anything: see to it before a terminal
+    /// does.
+    package let name: String
+    /// Bytes that one bit stands for.
+    package let granularity: UInt64
+    /// The `auto` flag: whoever writes to the disk must record it. Says nothing where there is a defect.
+    package let isRecording: Bool
+    /// Why the bitmap can't be relied on; `nil` where it can.
+    package let defect: BitmapDefect?
+
+    init(_ entry: BitmapDirectoryEntry) {
+        name = entry.name
+        granularity = 1 << UInt64(entry.granularityBits)
+        isRecording = entry.flags.contains(.auto)
+        defect = entry.defect
     }
 }

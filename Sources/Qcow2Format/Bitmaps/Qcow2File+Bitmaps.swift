@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 extension Qcow2File {
     /// Opens the image's persistent bitmaps.
@@ -14,7 +14,7 @@ extension Qcow2File {
     ///     by mistake is taken for bits. QEMU doesn't.
     /// - Throws: `BlockError.layer` with a `Qcow2Error` where the directory breaks the format, or the image can't be
     ///   written.
-    public func openBitmaps(
+    package func openBitmaps(
         forWriting: Bool = false, checksReferences: Bool = true
     ) async throws(BlockError) -> PersistentBitmaps {
         let reader = BitmapReader(file: file, layout: layout)

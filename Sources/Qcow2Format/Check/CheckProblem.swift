@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// Something that is wrong with the structure of an image.
-public struct CheckProblem: Sendable, Equatable {
-    public enum Severity: String, Sendable {
+package struct CheckProblem: Sendable, Equatable {
+    package enum Severity: String, Sendable {
         /// What the guest reads is wrong, or may become so with the next write.
         case corruption
         /// Space that nothing uses. Harmless.
@@ -14,7 +14,7 @@ public struct CheckProblem: Sendable, Equatable {
     }
 
     /// Stable names that scripts may rely on.
-    public enum Kind: String, Sendable, CaseIterable {
+    package enum Kind: String, Sendable, CaseIterable {
         /// The header, or one of its extensions, breaks a rule.
         case header
         /// The image is marked as not closed, or as corrupt.
@@ -58,22 +58,22 @@ public struct CheckProblem: Sendable, Equatable {
         case leak
     }
 
-    public let kind: Kind
-    public let severity: Severity
+    package let kind: Kind
+    package let severity: Severity
     /// What it is about: a table, a cluster.
-    public let subject: String
+    package let subject: String
     /// First byte of it in the image file; `nil` where it has no place there.
-    public let hostOffset: UInt64?
+    package let hostOffset: UInt64?
     /// First byte of the disk that it stands for; `nil` where it stands for none.
-    public let guestOffset: UInt64?
+    package let guestOffset: UInt64?
     /// The end of the sentence that begins with the subject.
-    public let reason: String
+    package let reason: String
     /// How many problems of the image this stands for.
-    public let count: UInt64
+    package let count: UInt64
 }
 
 extension CheckProblem: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         let places = [hostOffset.map { "offset \($0)" }, guestOffset.map { "guest offset \($0)" }].compactMap { $0 }
         let place = places.isEmpty ? "" : " at \(places.joined(separator: ", "))"
         return "\(subject)\(place): \(reason)"

@@ -5,11 +5,11 @@ import BlockIO
 /// Reads tables of an image that may be damaged: what lies behind the end of the file reads as zeroes, as it does for
 /// whoever uses the image.
 struct CheckReader: Sendable {
-    let file: any StorageDevice
+    let file: any Storage
     /// Bytes of the file.
     let length: UInt64
 
-    init(_ file: any StorageDevice) {
+    init(_ file: any Storage) {
         self.file = file
         length = file.length
     }

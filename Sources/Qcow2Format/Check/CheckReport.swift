@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What a check of an image's structure found.
-public struct CheckReport: Sendable {
+package struct CheckReport: Sendable {
     /// Clusters of the disk.
-    public internal(set) var totalClusters: UInt64 = 0
-    public internal(set) var allocatedClusters: UInt64 = 0
+    package internal(set) var totalClusters: UInt64 = 0
+    package internal(set) var allocatedClusters: UInt64 = 0
     /// Allocated clusters that don't follow the one before them, and compressed ones.
-    public internal(set) var fragmentedClusters: UInt64 = 0
-    public internal(set) var compressedClusters: UInt64 = 0
+    package internal(set) var fragmentedClusters: UInt64 = 0
+    package internal(set) var compressedClusters: UInt64 = 0
     /// Bytes up to the end of the last cluster in use; 0 where nothing could be checked.
-    public internal(set) var imageEndOffset: UInt64 = 0
+    package internal(set) var imageEndOffset: UInt64 = 0
     /// Bytes up to the end of the last cluster in use of the external data file; 0 for images without one.
-    public internal(set) var dataFileEnd: UInt64 = 0
-    public internal(set) var corruptions: UInt64 = 0
-    public internal(set) var leaks: UInt64 = 0
+    package internal(set) var dataFileEnd: UInt64 = 0
+    package internal(set) var corruptions: UInt64 = 0
+    package internal(set) var leaks: UInt64 = 0
     /// Parts of the image that could not be checked.
-    public internal(set) var checkErrors: UInt64 = 0
+    package internal(set) var checkErrors: UInt64 = 0
     /// The first problems of each kind.
-    public internal(set) var problems: [CheckProblem] = []
+    package internal(set) var problems: [CheckProblem] = []
     /// How many problems of each kind there are.
-    public internal(set) var counts: [CheckProblem.Kind: UInt64] = [:]
+    package internal(set) var counts: [CheckProblem.Kind: UInt64] = [:]
     /// How many problems of each kind there are beyond those that are listed.
-    public internal(set) var omitted: [CheckProblem.Kind: UInt64] = [:]
+    package internal(set) var omitted: [CheckProblem.Kind: UInt64] = [:]
 
-    public init() {}
+    package init() {}
 
     /// Adds a problem that lies outside the image file: a part of the check could not be made.
-    public mutating func addUnchecked(_ subject: String, _ reason: String) {
+    package mutating func addUnchecked(_ subject: String, _ reason: String) {
         problems.append(
             CheckProblem(
                 kind: .otherFile, severity: .unchecked, subject: subject, hostOffset: nil, guestOffset: nil,
@@ -36,7 +36,7 @@ public struct CheckReport: Sendable {
     }
 
     /// Adds that an external data file ends more than a cluster before what the image says is stored there.
-    public mutating func addCutDataFile(_ path: String, length: UInt64) {
+    package mutating func addCutDataFile(_ path: String, length: UInt64) {
         problems.append(
             CheckProblem(
                 kind: .clusterPastEnd, severity: .corruption, subject: "data file", hostOffset: nil, guestOffset: nil,
@@ -58,5 +58,5 @@ public struct CheckReport: Sendable {
     }
 
     /// Whether nothing but warnings was found.
-    public var isClean: Bool { corruptions == 0 && leaks == 0 && checkErrors == 0 }
+    package var isClean: Bool { corruptions == 0 && leaks == 0 && checkErrors == 0 }
 }

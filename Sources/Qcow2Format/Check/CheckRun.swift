@@ -78,7 +78,7 @@ final class CheckRun {
 
     /// - Parameter log: what was wrong with the header.
     init(
-        _ header: CheckedHeader, of file: any StorageDevice, log: ProblemLog,
+        _ header: CheckedHeader, of file: any Storage, log: ProblemLog,
         maximumWindow: UInt64 = ReferenceWindow.maximumCount
     ) {
         reader = CheckReader(file)

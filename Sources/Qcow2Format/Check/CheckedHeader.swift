@@ -17,7 +17,7 @@ struct CheckedHeader: Sendable {
     private static let noLimit = UInt64(Int64.max)
 
     /// - Returns: `nil` where nothing else can be found without what is broken.
-    static func read(_ file: any StorageDevice, log: inout ProblemLog) async throws(BlockError) -> CheckedHeader? {
+    static func read(_ file: any Storage, log: inout ProblemLog) async throws(BlockError) -> CheckedHeader? {
         let bytes = try await Qcow2File.headerBytes(of: file)
         var isSound = true
         func note(_ problem: Qcow2Error.Problem) {

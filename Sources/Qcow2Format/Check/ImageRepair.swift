@@ -26,7 +26,7 @@ final class ImageRepair {
     /// Whether entries may be missing that led to clusters which seem to leak. The file may have been completed since.
     private var hasLostEntries = false
 
-    var file: any StorageDevice { check.file }
+    var file: any Storage { check.file }
 
     /// Rounds before it gives up.
     private static let maximumRounds = 4

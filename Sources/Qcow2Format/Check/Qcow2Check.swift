@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 /// Checks the structure of an image, and repairs it.
 ///
 /// Everything that is wrong is reported, with counts and places. The content of the disk is not looked at.
-public struct Qcow2Check: Sendable {
-    let file: any StorageDevice
+package struct Qcow2Check: Sendable {
+    let file: any Storage
     /// Largest number of clusters whose references are counted at once: a multiple of 64.
     let maximumWindow: UInt64
 
     /// - Parameter file: open for writing where it is to be repaired.
-    public init(_ file: any StorageDevice) {
+    package init(_ file: any Storage) {
         self.init(file, maximumWindow: ReferenceWindow.maximumCount)
     }
 
-    init(_ file: any StorageDevice, maximumWindow: UInt64) {
+    init(_ file: any Storage, maximumWindow: UInt64) {
         self.file = file
         self.maximumWindow = maximumWindow
     }
@@ -25,7 +25,7 @@ public struct Qcow2Check: Sendable {
     ///
     /// - Throws: `BlockError` where the file itself can't be read at its start; later errors are problems in the report.
     /// - Complexity: O(n) in the clusters that are allocated or have a refcount.
-    public func run() async throws(BlockError) -> CheckReport {
+    package func run() async throws(BlockError) -> CheckReport {
         try await examine().report
     }
 
@@ -48,5 +48,45 @@ public struct Qcow2Check: Sendable {
         report.dataFileEnd = run.dataFileEnd
         report.imageEndOffset = (run.lastCluster + 1) << UInt64(layout.geometry.clusterBits)
         return (report, run)
+    }
+}
+
+extension Qcow2Check {
+    /// Checks the image, and repairs it.
+    ///
+    /// - Parameter announce: called with one line for each kind of change, before it is made.
+    /// - Throws: `BlockError` where the file fails; a repair that was begun is finished by the next one.
+    package func repair(
+        _ scope: RepairScope, announce: @escaping (String) -> Void
+    ) async throws(BlockError) -> RepairOutcome {
+        let (before, run) = try await examine()
+        guard let run else {
+            announce("nothing is repaired: the header is damaged")
+            return RepairOutcome(before: before, after: before)
+        }
+        return try await ImageRepair(self, announce: announce).repair(scope, before: before, run)
+    }
+}
+
+/// What to repair.
+package enum RepairScope: String, Sendable, CaseIterable {
+    /// Refcounts that are too high are lowered; nothing else changes.
+    case leaks
+    /// All that can be repaired without making the content of the disk worse.
+    case all
+}
+
+/// An image before and after its repair.
+package struct RepairOutcome: Sendable {
+    package let before: CheckReport
+    package var after: CheckReport
+    package let corruptionsFixed: UInt64
+    package let leaksFixed: UInt64
+
+    init(before: CheckReport, after: CheckReport) {
+        self.before = before
+        self.after = after
+        corruptionsFixed = before.corruptions - min(before.corruptions, after.corruptions)
+        leaksFixed = before.leaks - min(before.leaks, after.leaks)
     }
 }

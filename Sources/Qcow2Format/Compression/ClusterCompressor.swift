@@ -6,17 +6,17 @@
 /// keep it. Owned by one place at a time, which the compiler checks, and free to move to another thread.
 ///
 /// Spec: “Compressed Clusters Descriptor”.
-public struct ClusterCompressor: ~Copyable, @unchecked Sendable {
+package struct ClusterCompressor: ~Copyable, @unchecked Sendable {
     // Unchecked: an encoder is reachable through its compressor only, which has one owner.
     private let encoder: any ClusterEncoder
 
-    public let settings: CompressionSettings
+    package let settings: CompressionSettings
     /// Length in bytes of every cluster given to `compress`.
-    public let clusterLength: Int
+    package let clusterLength: Int
 
     /// - Parameter clusterSize: in bytes, a power of two of at most 2 MiB.
     /// - Throws: `levelOutOfRange`, `outOfMemory`.
-    public init(_ settings: CompressionSettings, clusterSize: Int) throws(CompressionSettingsError) {
+    package init(_ settings: CompressionSettings, clusterSize: Int) throws(CompressionSettingsError) {
         precondition(
             clusterSize <= ClusterGeometry.maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
         try settings.validate()
@@ -46,7 +46,7 @@ public struct ClusterCompressor: ~Copyable, @unchecked Sendable {
     /// - Returns: the stream's length in bytes, or `nil` where it would not fit into `output` or not be shorter than
     ///   the cluster: store the cluster plain then.
     @_lifetime(output: copy output)
-    public mutating func compress(_ cluster: RawSpan, into output: inout MutableRawSpan) -> Int? {
+    package mutating func compress(_ cluster: RawSpan, into output: inout MutableRawSpan) -> Int? {
         precondition(cluster.byteCount == clusterLength)
         return cluster.withUnsafeBytes { input in
             output.withUnsafeMutableBytes { output in
@@ -56,4 +56,12 @@ public struct ClusterCompressor: ~Copyable, @unchecked Sendable {
             }
         }
     }
+}
+
+/// A compression library's state, reused for cluster after cluster.
+protocol ClusterEncoder: AnyObject {
+    /// Compresses all of `input`, which is not empty, into one stream.
+    ///
+    /// - Returns: the stream's length in bytes, `nil` where `output` is too small for it.
+    func encode(_ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int?
 }

@@ -6,17 +6,17 @@
 /// a time, which the compiler checks, and free to move to another thread.
 ///
 /// Spec: “Compressed Clusters Descriptor”.
-public struct ClusterDecompressor: ~Copyable, @unchecked Sendable {
+package struct ClusterDecompressor: ~Copyable, @unchecked Sendable {
     // Unchecked: a decoder is reachable through its decompressor only, which has one owner.
     private let decoder: any ClusterDecoder
 
-    public let type: CompressionType
+    package let type: CompressionType
     /// Length in bytes of every cluster that `decompress` fills.
-    public let clusterLength: Int
+    package let clusterLength: Int
 
     /// - Parameter clusterSize: in bytes, a power of two of at most 2 MiB.
     /// - Throws: `outOfMemory`.
-    public init(type: CompressionType, clusterSize: Int) throws(CompressionError) {
+    package init(type: CompressionType, clusterSize: Int) throws(CompressionError) {
         precondition(
             clusterSize <= ClusterGeometry.maximumClusterLength && clusterSize > 0 && clusterSize.nonzeroBitCount == 1)
         decoder =
@@ -36,7 +36,7 @@ public struct ClusterDecompressor: ~Copyable, @unchecked Sendable {
     ///   - cluster: exactly `clusterLength` bytes. Undefined after an error.
     /// - Throws: `invalidData`, `truncated`, `inflatesTooShort`, `inflatesTooLong`, `outOfMemory`.
     @_lifetime(cluster: copy cluster)
-    public mutating func decompress(
+    package mutating func decompress(
         _ stored: RawSpan, into cluster: inout MutableRawSpan
     ) throws(CompressionError) {
         precondition(cluster.byteCount == clusterLength)
@@ -47,4 +47,12 @@ public struct ClusterDecompressor: ~Copyable, @unchecked Sendable {
             }
         }
     }
+}
+
+/// A decompression library's state, reused for cluster after cluster.
+protocol ClusterDecoder: AnyObject {
+    /// Fills all of `cluster` from the start of `stored`; both hold at least one byte.
+    func decode(
+        _ stored: UnsafeRawBufferPointer, into cluster: UnsafeMutableRawBufferPointer
+    ) throws(CompressionError)
 }

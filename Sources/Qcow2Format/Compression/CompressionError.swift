@@ -3,7 +3,7 @@
 /// Why the stored bytes of a compressed cluster don't give a cluster.
 ///
 /// All lengths are in bytes. The caller knows where the cluster lies.
-public enum CompressionError: Error, Sendable, Equatable {
+package enum CompressionError: Error, Sendable, Equatable {
     /// The stored bytes are no stream of the image's compression type.
     case invalidData(type: CompressionType, storedLength: Int)
     /// The stored bytes end before the stream does and before the cluster is full.
@@ -17,7 +17,7 @@ public enum CompressionError: Error, Sendable, Equatable {
 }
 
 extension CompressionError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .invalidData(let type, let storedLength):
             "invalid \(type.algorithm) data in \(storedLength) stored bytes"

@@ -3,16 +3,16 @@
 /// A row of the table of compression levels: a name for one level, or a range of numbers.
 ///
 /// The table is the only place that says which levels exist, so the help text and the checks can't differ.
-public struct CompressionLevel: Sendable, Equatable {
+package struct CompressionLevel: Sendable, Equatable {
     /// What a user may write instead of the number; `nil` for a row that describes a range of numbers.
-    public let name: String?
+    package let name: String?
     /// The numbers that the row covers: one number for a name.
-    public let levels: ClosedRange<Int>
+    package let levels: ClosedRange<Int>
     /// What the level does, in a few words.
-    public let summary: String
+    package let summary: String
 
     /// The rows for one type, names first.
-    public static func table(for type: CompressionType) -> [CompressionLevel] {
+    package static func table(for type: CompressionType) -> [CompressionLevel] {
         switch type {
         case .zlib: zlibTable
         case .zstd: zstdTable
@@ -20,7 +20,7 @@ public struct CompressionLevel: Sendable, Equatable {
     }
 
     /// All numbers that are levels of the type.
-    public static func range(for type: CompressionType) -> ClosedRange<Int> {
+    package static func range(for type: CompressionType) -> ClosedRange<Int> {
         let ranges = table(for: type).map(\.levels)
         let lowest = ranges.map(\.lowerBound).min() ?? CompressionSettings.defaultLevel
         let highest = ranges.map(\.upperBound).max() ?? lowest
@@ -28,12 +28,12 @@ public struct CompressionLevel: Sendable, Equatable {
     }
 
     /// The words that a user may write for a level of the type.
-    public static func names(for type: CompressionType) -> [String] {
+    package static func names(for type: CompressionType) -> [String] {
         table(for: type).compactMap(\.name)
     }
 
     /// The tables of both types as text for a command's help: a heading for each type, then a line for each row.
-    public static let helpText: String = CompressionType.allCases.map { type in
+    package static let helpText: String = CompressionType.allCases.map { type in
         let lines = table(for: type).map { entry in
             let label = entry.name ?? rangeText(entry.levels)
             let padding = String(repeating: " ", count: max(1, 10 - label.count))

@@ -43,7 +43,7 @@ struct HeaderSectors {
     /// Turns the first cluster of a file into another one, each step durable before the next.
     ///
     /// - Parameter new: the whole cluster. The file is at least as long.
-    static func replace(with new: [UInt8], in file: any StorageDevice) async throws(BlockError) {
+    static func replace(with new: [UInt8], in file: any Storage) async throws(BlockError) {
         let old = try await file.contents(at: 0, count: new.count)
         for step in steps(from: old, to: new) {
             try await file.write(at: UInt64(step.offset), from: step.bytes.span.bytes)

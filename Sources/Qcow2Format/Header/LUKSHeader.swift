@@ -5,27 +5,27 @@ import BinaryCoding
 /// What the header of LUKS encryption, version 1, says that is no secret.
 ///
 /// Spec: “Full disk encryption header pointer”; the fields are those of the LUKS on-disk format.
-public struct LUKSHeader: Sendable, Equatable {
+package struct LUKSHeader: Sendable, Equatable {
     /// A place for a key.
-    public struct Slot: Sendable, Equatable {
-        public let isActive: Bool
-        public let iterations: UInt32
+    package struct Slot: Sendable, Equatable {
+        package let isActive: Bool
+        package let iterations: UInt32
         /// Bytes from the start of the encryption header.
-        public let keyOffset: UInt64
-        public let stripes: UInt32
+        package let keyOffset: UInt64
+        package let stripes: UInt32
     }
 
-    public let cipherName: String
+    package let cipherName: String
     /// Mode and the generator of initialisation vectors, as stored: `xts-plain64`.
-    public let cipherMode: String
-    public let hashName: String
+    package let cipherMode: String
+    package let hashName: String
     /// Bytes from the start of the encryption header.
-    public let payloadOffset: UInt64
+    package let payloadOffset: UInt64
     /// Bytes of the master key.
-    public let keyLength: UInt32
-    public let masterKeyIterations: UInt32
-    public let uuid: String
-    public let slots: [Slot]
+    package let keyLength: UInt32
+    package let masterKeyIterations: UInt32
+    package let uuid: String
+    package let slots: [Slot]
 
     /// Bytes of the fields.
     static let encodedLength = 592
@@ -72,4 +72,12 @@ public struct LUKSHeader: Sendable, Equatable {
     private static func text(in bytes: RawSpan, at offset: Int, count: Int) throws(OutOfBoundsField) -> String {
         String(decoding: try bytes.bytes(at: offset, count: count).prefix { $0 != 0 }, as: UTF8.self)
     }
+}
+
+/// How an image's data clusters are encrypted.
+///
+/// Spec: “Header”, bytes 32 to 35, crypt_method.
+package enum EncryptionMethod: UInt32, Sendable {
+    case aes = 1
+    case luks = 2
 }

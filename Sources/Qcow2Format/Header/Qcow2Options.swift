@@ -3,38 +3,38 @@
 import BinaryCoding
 
 /// How a new image is laid out.
-public struct Qcow2Options: Sendable, Equatable {
+package struct Qcow2Options: Sendable, Equatable {
     /// Virtual size in bytes.
-    public var size: UInt64
+    package var size: UInt64
     /// Log2 of the cluster size, 9 to 21.
-    public var clusterBits = 16
+    package var clusterBits = 16
     /// 3, or 2 for readers as old as QEMU 0.10.
-    public var version: UInt32 = 3
+    package var version: UInt32 = 3
     /// Log2 of the refcounts' width in bits, 0 to 6.
-    public var refcountOrder = 4
-    public var compressionType = CompressionType.zlib
+    package var refcountOrder = 4
+    package var compressionType = CompressionType.zlib
     /// Whether clusters are divided into subclusters.
-    public var hasExtendedL2 = false
+    package var hasExtendedL2 = false
     /// Whether programs that change the image later may delay its refcounts.
-    public var hasLazyRefcounts = false
+    package var hasLazyRefcounts = false
     /// As it is recorded.
-    public var backingFileName: String?
+    package var backingFileName: String?
     /// `raw` or `qcow2`, recorded with the backing file.
-    public var backingFormat: ImageFormat?
+    package var backingFormat: String?
     /// Name of the external data file, as it is recorded.
-    public var dataFileName: String?
+    package var dataFileName: String?
     /// Whether the data file can be read as a raw disk at all times.
-    public var isDataFileRaw = false
+    package var isDataFileRaw = false
     /// Which backup the image is; `nil` for one that is none.
-    public var identity: BackupIdentity?
+    package var identity: BackupIdentity?
 
-    public init(size: UInt64) {
+    package init(size: UInt64) {
         self.size = size
     }
 
     /// Checks that an image with these options can be made. `Qcow2Image.create` checks that as well, but only once there
     /// is a file.
-    public func check() throws(Qcow2Error.Problem) {
+    package func check() throws(Qcow2Error.Problem) {
         _ = try headerCluster()
     }
 
@@ -95,7 +95,7 @@ public struct Qcow2Options: Sendable, Equatable {
         var extensions: [HeaderExtension] = []
         if let backingFormat, backingFileName != nil {
             extensions.append(
-                HeaderExtension(type: HeaderExtension.backingFormat, data: Array(backingFormat.rawValue.utf8)))
+                HeaderExtension(type: HeaderExtension.backingFormat, data: Array(backingFormat.utf8)))
         }
         if let dataFileName {
             extensions.append(HeaderExtension(type: HeaderExtension.externalDataFile, data: Array(dataFileName.utf8)))

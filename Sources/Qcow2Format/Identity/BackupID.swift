@@ -3,7 +3,7 @@
 import BinaryCoding
 
 /// A random number that names one backup: two files have the same only if one is a copy of the other.
-public struct BackupID: Sendable, Hashable {
+package struct BackupID: Sendable, Hashable {
     /// Bytes that it takes in a file.
     static let encodedLength = 16
 
@@ -11,7 +11,7 @@ public struct BackupID: Sendable, Hashable {
     private let low: UInt64
 
     /// A new one.
-    public init() {
+    package init() {
         high = .random(in: 1...(.max))
         low = .random(in: 0...(.max))
     }
@@ -31,7 +31,7 @@ public struct BackupID: Sendable, Hashable {
 
 extension BackupID: CustomStringConvertible {
     /// 32 hexadecimal digits.
-    public var description: String {
+    package var description: String {
         [high, low].map { number in
             let digits = String(number, radix: 16)
             return String(repeating: "0", count: 16 - digits.count) + digits

@@ -7,27 +7,27 @@ import BinaryCoding
 /// A header extension of this program's own. QEMU passes over it, and keeps it where it rewrites a header; the copy that
 /// another program makes of an image's content has none. So what it says is right, and where nothing is said nothing is
 /// known.
-public struct BackupIdentity: Sendable, Equatable {
+package struct BackupIdentity: Sendable, Equatable {
     /// The backup that an increment was made on.
-    public struct Parent: Sendable, Equatable {
+    package struct Parent: Sendable, Equatable {
         /// `nil` where it said none.
-        public var id: BackupID?
+        package var id: BackupID?
         /// In bytes.
-        public var virtualSize: UInt64
+        package var virtualSize: UInt64
         /// Stands for the backing file's name that was recorded then: an image with another one was put on another file.
         var nameStamp: UInt64 = 0
 
-        public init(id: BackupID?, virtualSize: UInt64) {
+        package init(id: BackupID?, virtualSize: UInt64) {
             self.id = id
             self.virtualSize = virtualSize
         }
     }
 
-    public var id: BackupID
+    package var id: BackupID
     /// `nil` for a backup that is no increment.
-    public var parent: Parent?
+    package var parent: Parent?
 
-    public init(id: BackupID = BackupID(), parent: Parent? = nil) {
+    package init(id: BackupID = BackupID(), parent: Parent? = nil) {
         self.id = id
         self.parent = parent
     }

@@ -6,15 +6,15 @@ import BinaryCoding
 ///
 /// Kept in a header extension of the disk's image, of this program's own, that changes in the same write as the bitmap.
 /// QEMU keeps it as it is, also where it clears or removes the bitmap, so it tells of a wrong parent and proves none.
-public struct BitmapOrigin: Sendable, Equatable {
+package struct BitmapOrigin: Sendable, Equatable {
     /// The backup that was made when the bitmap was last cleared; `nil` for one that can't say which it is.
-    public var backup: BackupID?
+    package var backup: BackupID?
     /// What the files behind the disk's own looked like then; see whoever makes it. 0 for a disk that stands alone.
-    public var backingStamp: UInt64
+    package var backingStamp: UInt64
     /// Whether the bitmap has been disabled since, as far as is known: writes made then are missing from it.
-    public var wasDisabled = false
+    package var wasDisabled = false
 
-    public init(backup: BackupID?, backingStamp: UInt64) {
+    package init(backup: BackupID?, backingStamp: UInt64) {
         self.backup = backup
         self.backingStamp = backingStamp
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2File {
     /// What the header says of the image itself.
-    public var facts: Qcow2Facts {
+    package var facts: Qcow2Facts {
         let fields = header.header
         let names = FeatureNameTable(data: header.data(of: HeaderExtension.featureNameTable) ?? [])
         return Qcow2Facts(
@@ -25,14 +25,14 @@ extension Qcow2File {
     /// The internal snapshots.
     ///
     /// - Throws: `BlockError.layer` with a `Qcow2Error` where their table breaks the format.
-    public func snapshots() async throws(BlockError) -> [Snapshot] {
+    package func snapshots() async throws(BlockError) -> [Snapshot] {
         try await SnapshotTable.read(header.header, from: file, currentSize: layout.size, withNames: true).snapshots
     }
 
     /// What the encryption header says; `nil` for an image that has none, which are those that LUKS doesn't encrypt.
     ///
     /// - Throws: `BlockError.layer` with a `Qcow2Error` where it is missing or no such header.
-    public func encryptionHeader() async throws(BlockError) -> LUKSHeader? {
+    package func encryptionHeader() async throws(BlockError) -> LUKSHeader? {
         guard facts.encryption == .luks else { return nil }
         do throws(Qcow2Error.Problem) {
             guard let data = header.data(of: HeaderExtension.fullDiskEncryption), data.count == 16,
@@ -56,4 +56,46 @@ extension Qcow2File {
             throw failure(error)
         }
     }
+}
+
+/// What an image's header says of the image itself.
+package struct Qcow2Facts: Sendable, Equatable {
+    /// 2 or 3.
+    package let version: UInt32
+    /// In bytes.
+    package let clusterLength: UInt64
+    package let refcountBits: Int
+    package let compressionType: CompressionType
+    package let hasSubclusters: Bool
+    package let hasLazyRefcounts: Bool
+    /// Whether the image was not closed, so that its refcounts may be out of date.
+    package let isDirty: Bool
+    package let isMarkedCorrupt: Bool
+    /// Whether the external data file holds the guest's bytes at the guest's offsets.
+    package let isDataFileRaw: Bool
+    /// `nil` for an image that is not encrypted.
+    package let encryption: EncryptionMethod?
+    /// Features that don't matter for reading and that this program doesn't know, by name where the image gives one.
+    package let unknownFeatures: [String]
+    /// Types of the header extensions that this program doesn't know.
+    package let unknownExtensions: [UInt32]
+    /// Whether there are bitmaps that a program which doesn't know them has left behind.
+    package let hasStaleBitmaps: Bool
+}
+
+extension Qcow2File {
+    /// How the image is laid out, as options for another one like it. What it says of other files is left out.
+    package var layoutOptions: Qcow2Options {
+        var options = Qcow2Options(size: layout.size)
+        options.version = layout.version
+        options.clusterBits = Int(header.header.clusterBits)
+        options.refcountOrder = Int(header.header.refcountOrder)
+        options.compressionType = layout.compressionType
+        options.hasExtendedL2 = header.header.incompatibleFeatures.contains(.extendedL2)
+        options.hasLazyRefcounts = header.header.compatibleFeatures.contains(.lazyRefcounts)
+        return options
+    }
+
+    /// Number of internal snapshots, as the header says.
+    package var snapshotCount: UInt32 { header.header.snapshotCount }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2File {
     /// Opens the disk.
@@ -15,8 +15,8 @@ extension Qcow2File {
     ///   - identity: for writing, which backup the image is going to be; `nil` for none.
     ///   - compression: how compressed clusters are written; its type must be the image's.
     ///   - cacheLength: bytes of tables to keep in memory at most; a few pieces are kept in any case.
-    public func open(
-        snapshot: String? = nil, dataFile: (any StorageDevice)? = nil, backing: (any BlockDevice)? = nil,
+    package func open(
+        snapshot: String? = nil, dataFile: (any Storage)? = nil, backing: (any BlockDevice)? = nil,
         forWriting: Bool = false, looksForHoles: Bool = false, identity: BackupIdentity? = nil,
         compression: CompressionSettings? = nil, cacheLength: Int = Qcow2Image.defaultCacheLength
     ) async throws(BlockError) -> Qcow2Image {

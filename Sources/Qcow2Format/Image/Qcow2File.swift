@@ -1,30 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// An image file whose header has been read and checked.
-public struct Qcow2File: Sendable {
-    public let references: Qcow2References
-    public let virtualSize: UInt64
+package struct Qcow2File: Sendable {
+    /// What the first four bytes say, big-endian. The first version of the format, which is another one, has it too.
+    package static let magic = Qcow2Header.magic
+
+    package let references: Qcow2References
+    package let virtualSize: UInt64
     /// What the user should know before relying on the image.
-    public private(set) var warnings: [String]
+    package private(set) var warnings: [String]
 
     /// The image's own path.
-    public var path: String { file.name }
-    public var compressionType: CompressionType { layout.compressionType }
+    package var path: String { file.name }
+    package var compressionType: CompressionType { layout.compressionType }
     /// Which backup the image is; `nil` where it doesn't say.
-    public var identity: BackupIdentity? {
+    package var identity: BackupIdentity? {
         guard var identity = header.identity else { return nil }
         // After a rebase, what it was made on is not what it is on.
         if identity.parent?.nameStamp != BackupIdentity.stamp(of: header.backingFileName) { identity.parent = nil }
         return identity
     }
-    /// Where the external data file is; `nil` for an image without one, or one that does not name it.
-    public var dataFilePath: String? {
-        references.dataFileName.map { ImagePath.resolve($0, relativeTo: path) }
-    }
 
-    let file: any StorageDevice
+    let file: any Storage
     let header: HeaderCluster
     let layout: ImageLayout
 
@@ -32,8 +31,8 @@ public struct Qcow2File: Sendable {
     ///
     /// - Parameter forInspection: whether only the image itself is looked at: then its data may be encrypted, the names
     ///   of other files need not be text, and the file may end before its tables. `open` may fail all the same.
-    /// - Throws: `BlockError.layer` with a `Qcow2Error`, or a `ForeignFormatError`.
-    public init(_ file: any StorageDevice, forInspection: Bool = false) async throws(BlockError) {
+    /// - Throws: `BlockError.layer` with a `Qcow2Error`.
+    package init(_ file: any Storage, forInspection: Bool = false) async throws(BlockError) {
         let bytes = try await Self.headerBytes(of: file)
         do throws(Qcow2Error.Problem) {
             let fields = try Qcow2Header(decoding: bytes.span.bytes)
@@ -44,11 +43,6 @@ public struct Qcow2File: Sendable {
                 fileLength: file.length, forInspection: forInspection)
             if !forInspection { try Self.checkNames(in: header) }
         } catch {
-            switch error {
-            // Better told by the name of what it is.
-            case .notQcow2, .version: try await ImageFormat.refuseForeign(file)
-            default: break
-            }
             throw .layer(Qcow2Error(image: file.name, error))
         }
         self.file = file
@@ -85,7 +79,7 @@ public struct Qcow2File: Sendable {
     }
 
     /// The first cluster, or what there is of the largest it could be.
-    static func headerBytes(of file: any StorageDevice) async throws(BlockError) -> [UInt8] {
+    static func headerBytes(of file: any Storage) async throws(BlockError) -> [UInt8] {
         // Enough for the fields; then the cluster, whose size they tell.
         var count = min(file.length, UInt64(Qcow2Header.fullLength))
         var bytes = try await file.contents(at: 0, count: Int(count))
@@ -100,4 +94,17 @@ public struct Qcow2File: Sendable {
     func failure(_ problem: Qcow2Error.Problem) -> BlockError {
         .layer(Qcow2Error(image: file.name, problem))
     }
+}
+
+/// What an image's header says about other files, read before the image is opened.
+package struct Qcow2References: Sendable, Equatable {
+    /// As recorded; `nil` for an image that stands alone.
+    package let backingFileName: String?
+    /// Whether the backing file's name is text. Others can be shown, not followed.
+    package let hasTextualBackingFileName: Bool
+    /// `nil` where the image records none.
+    package let backingFormat: String?
+    /// As recorded; `nil` for an image without an external data file, or one that does not name it.
+    package let dataFileName: String?
+    package let hasExternalDataFile: Bool
 }

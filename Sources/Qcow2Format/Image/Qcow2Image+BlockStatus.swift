@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
-    public func blockStatus(
+    package func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
         try checkRange(at: offset, length: length)

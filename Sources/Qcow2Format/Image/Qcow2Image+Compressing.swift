@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
-    public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         guard dataFile == nil else { throw .unsupported(operation: "compressed writes", device: name) }
         try checkWrite(at: offset, length: UInt64(buffer.byteCount))
         let end = offset + UInt64(buffer.byteCount)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
     /// Lays out a new, empty image.
@@ -13,8 +13,8 @@ extension Qcow2Image {
     ///   - dataFile: for options with an external data file; it gets the disk's length.
     ///   - backing: the disk that shows through, for options with a backing file.
     /// - Throws: `BlockError.layer` with a `Qcow2Error` for options that contradict each other.
-    public static func create(
-        _ options: Qcow2Options, in file: any StorageDevice, dataFile: (any StorageDevice)? = nil,
+    package static func create(
+        _ options: Qcow2Options, in file: any Storage, dataFile: (any Storage)? = nil,
         backing: (any BlockDevice)? = nil, compression: CompressionSettings? = nil
     ) async throws(BlockError) -> Qcow2Image {
         let header: HeaderCluster
@@ -64,5 +64,30 @@ extension Qcow2Metadata {
             state.isL1Dirty = true
             state.isHeaderDirty = true
         }
+    }
+}
+
+extension Qcow2Image {
+    package func flush() async throws(BlockError) {
+        guard isWritable else { return }
+        // Data first, so that no table on the disk leads to what isn't there.
+        try await dataFile?.flush()
+        try await file.flush()
+        try await metadata.changes.withLock { () async throws(BlockError) in
+            try await metadata.writeBack()
+        }
+        try await file.flush()
+    }
+
+    /// Writes the tables and gives back what the file was given for clusters to come. Nothing may be written
+    /// afterwards.
+    package func close() async throws(BlockError) {
+        guard isWritable else { return }
+        try await dataFile?.flush()
+        try await metadata.changes.withLock { () async throws(BlockError) in
+            try await metadata.writeBack()
+            try await metadata.trim(to: initialFileLength)
+        }
+        try await file.flush()
     }
 }

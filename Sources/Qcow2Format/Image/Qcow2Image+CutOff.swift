@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
     /// Finds out, from tables alone, whether all that a range shows lies inside its file: in this image or, where it leaves
@@ -9,7 +9,7 @@ extension Qcow2Image {
     ///
     /// - Throws: what reading the first cluster behind the end of a file would throw, and what is wrong with tables.
     /// - Complexity: reads each L2 table once; clusters of a file are not read.
-    public func checkNotCutOff(_ range: Range<UInt64>) async throws(BlockError) {
+    package func checkNotCutOff(_ range: Range<UInt64>) async throws(BlockError) {
         try checkRange(at: range.lowerBound, length: range.upperBound - range.lowerBound)
         var position = range.lowerBound
         while position < range.upperBound {
@@ -31,7 +31,7 @@ extension Qcow2Image {
     /// What the user should know before relying on the disk; `nil` for nothing.
     ///
     /// Entries of an L2 table in the file's last cluster that aren't there are taken for unallocated, as QEMU does.
-    public var warning: String? {
+    package var warning: String? {
         let cut = metadata.state.withLock { $0.l1 }.lazy.compactMap { L1Entry(rawValue: $0).l2TableOffset?.bytes }
             .first { $0 < self.file.length && self.file.length - $0 < self.geometry.clusterLength }
         return cut.map {
@@ -44,7 +44,7 @@ extension Qcow2Image {
     ///
     /// - Returns: guest ranges, in order.
     /// - Complexity: reads each L2 table once; clusters of a file are not read.
-    public func lostPadding() async throws(BlockError) -> [Range<UInt64>] {
+    package func lostPadding() async throws(BlockError) -> [Range<UInt64>] {
         var ends: [ObjectIdentifier: FileEnd] = [:]
         try await gatherPadding(0..<length, into: &ends)
         return ends.values.filter(\.isCut).flatMap(\.padding).sorted { $0.lowerBound < $1.lowerBound }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 /// Reading and writing pieces of the disk that lie apart, in one go where they lie together in the file.
 extension Qcow2Image {
-    public func read(_ pieces: [TransferPiece], into buffer: inout MutableRawSpan) async throws(TransferError) {
+    package func read(_ pieces: [TransferPiece], into buffer: inout MutableRawSpan) async throws(TransferError) {
         // Of an image that is written, clusters may move while they are read: each piece is locked for itself.
         if !isWritable, (try? await readTogether(pieces, into: &buffer)) != nil { return }
         // Finds out which piece it was.
@@ -65,7 +65,7 @@ extension Qcow2Image {
         }
     }
 
-    public func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
+    package func write(_ pieces: [TransferPiece], from buffer: RawSpan) async throws(TransferError) {
         var index = 0
         while index < pieces.count {
             do throws(BlockError) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
     /// How the image's own tables say that bytes are stored, from `offset` on.
@@ -13,7 +13,7 @@ extension Qcow2Image {
     ///   - length: in bytes, more than 0; the range lies on the disk.
     /// - Returns: at least one extent; they follow each other without a gap and cover at most `length` bytes.
     /// - Throws: `BlockError.layer` with a `Qcow2Error` where a table breaks the format.
-    public func mappedExtents(at offset: UInt64, length: UInt64) async throws(BlockError) -> [BlockExtent] {
+    package func mappedExtents(at offset: UInt64, length: UInt64) async throws(BlockError) -> [BlockExtent] {
         try checkRange(at: offset, length: length)
         guard length > 0 else {
             throw .outOfRange(device: name, offset: offset, length: length, deviceLength: self.length)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         let count = buffer.byteCount
         try checkRange(at: offset, length: UInt64(count))
         guard count > 0 else { return }

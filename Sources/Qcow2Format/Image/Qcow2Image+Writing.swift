@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         try checkWrite(at: offset, length: UInt64(buffer.byteCount))
         guard buffer.byteCount > 0 else { return }
         try await writes.withLock(clusters(at: offset, length: UInt64(buffer.byteCount))) {

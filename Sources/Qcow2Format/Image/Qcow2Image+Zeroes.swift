@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 extension Qcow2Image {
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try checkWrite(at: offset, length: length)
         guard length > 0 else { return }
         try await writes.withLock(clusters(at: offset, length: length)) { () async throws(BlockError) in
@@ -12,7 +12,7 @@ extension Qcow2Image {
         }
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await writeZeroes(at: offset, length: length)
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 /// An open qcow2 image, as the disk that it holds.
 ///
@@ -9,17 +9,17 @@ public import BlockIO
 /// device. Open for writing, the image allocates as it goes; `close()` writes the tables, and nothing in the file is
 /// consistent before that: whoever makes or changes an image keeps its header off the disk until then
 /// (`HeadLastDevice`).
-public final class Qcow2Image: BlockDevice {
+package final class Qcow2Image: BlockDevice {
     /// Bytes of tables that an image keeps in memory where nothing else is asked for.
-    public static let defaultCacheLength = 4 << 20
+    package static let defaultCacheLength = 4 << 20
 
     /// The file that holds the tables and, without an external data file, the clusters.
-    public let file: any StorageDevice
-    public let dataFile: (any StorageDevice)?
-    public let backing: (any BlockDevice)?
-    public let length: UInt64
-    public let compressionType: CompressionType
-    public let isWritable: Bool
+    package let file: any Storage
+    package let dataFile: (any Storage)?
+    package let backing: (any BlockDevice)?
+    package let length: UInt64
+    package let compressionType: CompressionType
+    package let isWritable: Bool
     /// Whether data clusters may lie in holes of the file, where they read as zeroes, and nobody writes them.
     let looksForHoles: Bool
     /// How compressed clusters are written.
@@ -34,7 +34,7 @@ public final class Qcow2Image: BlockDevice {
     let initialFileLength: UInt64
 
     init(
-        metadata: Qcow2Metadata, length: UInt64, dataFile: (any StorageDevice)?, backing: (any BlockDevice)?,
+        metadata: Qcow2Metadata, length: UInt64, dataFile: (any Storage)?, backing: (any BlockDevice)?,
         isWritable: Bool, looksForHoles: Bool = false, compression: CompressionSettings?, initialFileLength: UInt64
     ) {
         file = metadata.file
@@ -50,21 +50,21 @@ public final class Qcow2Image: BlockDevice {
         self.initialFileLength = initialFileLength
     }
 
-    public var name: String { file.name }
+    package var name: String { file.name }
 
-    public var capabilities: DeviceCapabilities {
+    package var capabilities: DeviceCapabilities {
         DeviceCapabilities(
             isReadOnly: !isWritable, hasBackingFile: metadata.state.withLock { $0.header.backingFileName } != nil,
             canWriteCompressed: isWritable && dataFile == nil,
             canCopyRange: isWritable && storage.capabilities.canCopyRange)
     }
 
-    public func clusterSize() async throws(BlockError) -> UInt64 { geometry.clusterLength }
+    package func clusterSize() async throws(BlockError) -> UInt64 { geometry.clusterLength }
 
     var geometry: ClusterGeometry { metadata.geometry }
 
     /// Where data clusters are.
-    var storage: any StorageDevice { dataFile ?? file }
+    var storage: any Storage { dataFile ?? file }
 
     func failure(_ problem: Qcow2Error.Problem) -> BlockError { metadata.failure(problem) }
 }

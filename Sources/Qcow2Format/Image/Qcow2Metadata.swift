@@ -38,7 +38,7 @@ final class Qcow2Metadata: Sendable {
     /// For images that get much data.
     static let largeGrowthStep: UInt64 = 64 << 20
 
-    let file: any StorageDevice
+    let file: any Storage
     let layout: ImageLayout
     let decoder: L2Decoder
     let changes = AsyncMutex()
@@ -52,7 +52,7 @@ final class Qcow2Metadata: Sendable {
     var geometry: ClusterGeometry { layout.geometry }
 
     init(
-        file: any StorageDevice, layout: ImageLayout, header: HeaderCluster, l1: [UInt64], refcountTable: [UInt64],
+        file: any Storage, layout: ImageLayout, header: HeaderCluster, l1: [UInt64], refcountTable: [UInt64],
         metadata: MetadataClusters, cacheLength: Int = Qcow2Image.defaultCacheLength,
         growthStep: UInt64 = largeGrowthStep
     ) {

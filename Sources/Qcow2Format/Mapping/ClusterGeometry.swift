@@ -5,33 +5,33 @@ import BinaryCoding
 /// How guest offsets divide into L1 entries, L2 entries, clusters and subclusters.
 ///
 /// Spec: “Cluster mapping”, “Extended L2 Entries”.
-public struct ClusterGeometry: Sendable, Equatable {
+package struct ClusterGeometry: Sendable, Equatable {
     /// The cluster sizes of the format: 512 B to 2 MiB.
-    public static let clusterBitsRange = 9...21
+    package static let clusterBitsRange = 9...21
     /// Bytes in the largest cluster.
     static let maximumClusterLength = 1 << clusterBitsRange.upperBound
     /// Extended L2 entries divide a cluster into this many subclusters.
-    public static let subclustersPerCluster = 32
+    package static let subclustersPerCluster = 32
     /// Smallest cluster whose subclusters are whole sectors: 16 KiB.
-    public static let extendedMinimumClusterBits = 14
+    package static let extendedMinimumClusterBits = 14
 
-    public let clusterBits: Int
+    package let clusterBits: Int
     /// Whether L2 entries are extended by a subcluster bitmap.
-    public let hasSubclusters: Bool
+    package let hasSubclusters: Bool
 
-    public init(clusterBits: Int, hasSubclusters: Bool) {
+    package init(clusterBits: Int, hasSubclusters: Bool) {
         precondition(Self.clusterBitsRange.contains(clusterBits))
         self.clusterBits = clusterBits
         self.hasSubclusters = hasSubclusters
     }
 
-    public var clusterLength: UInt64 { 1 << UInt64(clusterBits) }
+    package var clusterLength: UInt64 { 1 << UInt64(clusterBits) }
 
     /// Log2 of the smallest unit that is allocated on its own.
-    public var unitBits: Int { hasSubclusters ? clusterBits - 5 : clusterBits }
+    package var unitBits: Int { hasSubclusters ? clusterBits - 5 : clusterBits }
 
     /// Bytes in a subcluster, or in a cluster where there are none.
-    public var unitLength: UInt64 { 1 << UInt64(unitBits) }
+    package var unitLength: UInt64 { 1 << UInt64(unitBits) }
 
     /// Words of 8 bytes in an L2 entry.
     var l2EntryWords: Int { hasSubclusters ? 2 : 1 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BinaryCoding
-public import BlockIO
+import BlockIO
 
 /// Telling images whose clusters were allocated before anything was written to them.
 extension Qcow2File {
@@ -11,7 +11,7 @@ extension Qcow2File {
     ///
     /// - Parameter allocatedLength: bytes that the file takes on its disk.
     /// - Complexity: reads refcounts, up to the number of clusters that the file has room for.
-    public func seemsPreallocated(allocatedLength: UInt64) async throws(BlockError) -> Bool {
+    package func seemsPreallocated(allocatedLength: UInt64) async throws(BlockError) -> Bool {
         guard refcountTableProblem == nil else { return false }
         let clusterBits = UInt64(layout.geometry.clusterBits)
         let room = allocatedLength >> clusterBits
@@ -43,18 +43,5 @@ extension Qcow2File {
         var used: UInt64 = 0
         for index in 0..<count where codec.value(in: bytes, at: index) != 0 { used += 1 }
         return used
-    }
-}
-
-extension OpenedDisk.Layer {
-    /// Whether the image's clusters may lie in holes of its file, where they read as zeroes.
-    public func seemsPreallocated() async -> Bool {
-        guard let image, let allocated = file.allocatedLength else { return false }
-        // Broken refcounts are no reason not to read what can be read.
-        do throws(BlockError) {
-            return try await image.seemsPreallocated(allocatedLength: allocated)
-        } catch {
-            return false
-        }
     }
 }

@@ -17,7 +17,7 @@ enum SnapshotTable {
     ///   - withNames: whether ids and names are wanted, which are most of a large table.
     /// - Returns: the snapshots, and the length of the table in bytes.
     static func read(
-        _ header: Qcow2Header, from file: any StorageDevice, currentSize: UInt64, withNames: Bool
+        _ header: Qcow2Header, from file: any Storage, currentSize: UInt64, withNames: Bool
     ) async throws(BlockError) -> (snapshots: [Snapshot], length: UInt64) {
         let fail = { (problem: Qcow2Error.Problem) in BlockError.layer(Qcow2Error(image: file.name, problem)) }
         guard header.snapshotCount > 0 else { return ([], 0) }
@@ -57,7 +57,7 @@ enum SnapshotTable {
     private static let fieldsLength = Int(SnapshotEntry.fixedLength + knownExtraLength)
 
     private static func names(
-        of entry: SnapshotEntry, at offset: UInt64, in file: any StorageDevice
+        of entry: SnapshotEntry, at offset: UInt64, in file: any Storage
     ) async throws(BlockError) -> (id: [UInt8], name: [UInt8]) {
         let names = try await file.paddedContents(
             at: offset + SnapshotEntry.fixedLength + entry.extraLength, count: Int(entry.idLength + entry.nameLength))
@@ -88,4 +88,32 @@ enum SnapshotTable {
             throw fail(.snapshotTable(rule: "an entry is truncated"))
         }
     }
+}
+
+/// An internal snapshot: the disk as it was, inside the same image.
+///
+/// Spec: “Snapshots”.
+package struct Snapshot: Sendable, Equatable {
+    /// Bytes, because names need not be text, and making text of all of them takes time. Empty where nobody asked for names.
+    let idBytes: [UInt8]
+    let nameBytes: [UInt8]
+    /// Virtual size in bytes then.
+    package let diskSize: UInt64
+    /// Bytes of the saved machine; 0 for none.
+    package let vmStateSize: UInt64
+    /// When it was made: seconds since 1970, and nanoseconds more.
+    package let dateSeconds: UInt32
+    package let dateNanoseconds: UInt32
+    /// How long the machine had run, in nanoseconds.
+    package let vmClockNanoseconds: UInt64
+    /// Instructions that the machine had executed; `nil` where that was not counted.
+    package let instructionCount: UInt64?
+    let l1TableOffset: UInt64
+    /// Number of entries.
+    let l1Size: UInt32
+
+    /// As it is stored; what is no text becomes replacement characters.
+    package var id: String { String(decoding: idBytes, as: UTF8.self) }
+    /// As it is stored; what is no text becomes replacement characters.
+    package var name: String { String(decoding: nameBytes, as: UTF8.self) }
 }

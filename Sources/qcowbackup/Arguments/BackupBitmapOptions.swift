@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupCore
 import BackupService
 
 /// The dirty bitmap that a backup works by or starts, and what an increment goes on.
@@ -31,7 +32,7 @@ struct BackupBitmapOptions: ParsableArguments {
                 failed nothing is kept that changes could be left out for.
                 """,
             valueName: "mode"))
-    var bitmapMode: BackupRequest.BitmapMode?
+    var bitmapMode: BitmapMode?
 
     @Flag(
         name: .customLong("create-bitmap"),

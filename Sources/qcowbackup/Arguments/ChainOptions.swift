@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import DiskChain
 import Qcow2Format
 
 /// How a backup and the files that it is based on are found and opened.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupCore
 import BackupService
 
 /// How the copying is done. What is copied doesn't depend on these.
@@ -41,7 +42,7 @@ struct CopyingOptions: ParsableArguments {
                 to resume it at, as report. enospc: as report.
                 """,
             valueName: "action"))
-    var onSourceError: BackupRequest.ErrorHandling = .report
+    var onSourceError: ErrorPolicy = .report
 
     @Option(
         name: .customLong("on-target-error"),
@@ -53,7 +54,7 @@ struct CopyingOptions: ParsableArguments {
                 used up, report all else.
                 """,
             valueName: "action"))
-    var onTargetError: BackupRequest.ErrorHandling = .report
+    var onTargetError: ErrorPolicy = .report
 
     /// - Throws: `ValidationError` where `--speed` is no number of bytes.
     func apply(to request: inout BackupRequest) throws {

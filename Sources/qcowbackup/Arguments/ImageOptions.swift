@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import DiskChain
 import Qcow2Format
 
 /// How an image that is looked at is opened.

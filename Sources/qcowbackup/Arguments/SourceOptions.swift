@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import DiskChain
 import Qcow2Format
 
 /// What is copied, and how its images are opened.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupCore
 import BackupService
 
 /// The value of `--sync`. The backup job's other mode is known by name, so that it can be refused with a reason.
@@ -12,7 +13,7 @@ enum SyncArgument: String, CaseIterable, ExpressibleByArgument {
     case bitmap
 
     static var allValueStrings: [String] {
-        BackupRequest.Sync.allCases.map(\.rawValue)
+        allCases.filter { $0 != .none }.map(\.rawValue)
     }
 
     static var defaultCompletionKind: CompletionKind {
@@ -20,7 +21,7 @@ enum SyncArgument: String, CaseIterable, ExpressibleByArgument {
     }
 
     /// - Throws: `ValidationError` for a mode that this version doesn't have.
-    func mode() throws -> BackupRequest.Sync {
+    func mode() throws -> SyncMode {
         switch self {
         case .full: return .full
         case .top: return .top

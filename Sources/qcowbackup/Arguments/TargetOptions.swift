@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import BackupService
+import DiskChain
 import Qcow2Format
 
 /// What the target is, and what may happen to one that exists.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import BackupService
+import DiskChain
 import Qcow2Format
 
 /// `qcowbackup [backup] [options] SOURCE TARGET`

@@ -19,3 +19,21 @@ struct Decimal: CustomStringConvertible {
         description = "\(scaled / scale)." + String(repeating: "0", count: digits - fraction.count) + fraction
     }
 }
+
+/// A length of time as a clock shows it: `0:07`, `12:30`, `3:05:00`, `2d 4h`.
+struct ClockTime: CustomStringConvertible {
+    let seconds: UInt64
+
+    var description: String {
+        let (minutes, second) = seconds.quotientAndRemainder(dividingBy: 60)
+        let (hours, minute) = minutes.quotientAndRemainder(dividingBy: 60)
+        if hours == 0 { return "\(minute):\(Self.twoDigits(second))" }
+        let (days, hour) = hours.quotientAndRemainder(dividingBy: 24)
+        if days == 0 { return "\(hour):\(Self.twoDigits(minute)):\(Self.twoDigits(second))" }
+        return days < 1000 ? "\(days)d \(hour)h" : "over 999d"
+    }
+
+    private static func twoDigits(_ number: UInt64) -> String {
+        number < 10 ? "0\(number)" : "\(number)"
+    }
+}

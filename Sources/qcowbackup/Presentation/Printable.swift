@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupService
+
 /// `text` as one line that can't control a terminal.
 ///
 /// File names, and the names that an image records, may hold line breaks and escape sequences: control characters become
@@ -21,4 +23,16 @@ func printable(_ text: String) -> String {
         }
     }
     return result
+}
+
+/// An error or a warning as one line for a person.
+enum ErrorText {
+    static func error(_ error: ServiceError) -> String {
+        let advice = error.advice.map { " (\(printable($0)))" } ?? ""
+        return "qcowbackup: \(printable(error.message))\(advice)"
+    }
+
+    static func warning(_ message: String) -> String {
+        "qcowbackup: warning: \(printable(message))"
+    }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import TestSupport
 import BlockIO
+import TestSupport
 
 /// Runs tasks on the thread that asks for it, one step at a time, in an order that a seed decides: what happens is the
 /// same in each run, and a run that can't go on is found out instead of waited for.

@@ -3,7 +3,7 @@
 import BlockIO
 
 /// The file below a test disk, of which offload reads.
-final class TestStorage: StorageDevice {
+final class TestStorage: Storage {
     let bytes: [UInt8]
 
     init(_ bytes: [UInt8]) {

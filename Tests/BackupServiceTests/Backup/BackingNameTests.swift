@@ -52,7 +52,7 @@ import Testing
         for folder in ["backups", "link"] {
             var request = BackupRequest(source: "disk", target: directory.file("\(folder)/monday").string)
             request.backingName = row.style
-            let name = try BackingName(request).name(of: parent, kind: .regular, isIncrement: row.isIncrement)
+            let name = try BackingName(request).name(of: parent, isFixed: false, isIncrement: row.isIncrement)
             #expect(name == row.name ?? parent, "\(folder)")
         }
     }
@@ -60,10 +60,10 @@ import Testing
     @Test func aDeviceHasNoRelativeName() async throws {
         var request = BackupRequest(source: "disk", target: "/tmp/monday")
         #expect(
-            try BackingName(request).name(of: "/dev/vg/full", kind: .blockDevice, isIncrement: true) == "/dev/vg/full")
+            try BackingName(request).name(of: "/dev/vg/full", isFixed: true, isIncrement: true) == "/dev/vg/full")
         request.backingName = .relative
         let error = try await refusal {
-            _ = try BackingName(request).name(of: "/dev/vg/full", kind: .blockDevice, isIncrement: true)
+            _ = try BackingName(request).name(of: "/dev/vg/full", isFixed: true, isIncrement: true)
         }
         #expect(error.code == .usage)
     }

@@ -2,6 +2,7 @@
 
 import BlockIO
 import DirtyBitmaps
+import DiskChain
 import Qcow2Format
 import SystemPackage
 import TestSupport

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BackupService
+import DiskChain
 import Qcow2Format
 import Testing
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BlockIO
 import Foundation
 import Glibc
@@ -26,7 +27,7 @@ struct BackupShelf {
         if isEmpty { return }
         var random = SeededRandom(seed: 1)
         let bytes = random.bytes(count: 3 << 20)
-        let disk = try FileDevice(path: directory.file("disk.qcow2").string, access: .create, lock: nil)
+        let disk = try LocalStorage.open(directory.file("disk.qcow2").string, access: .create, lock: nil)
         let image = try await Qcow2Image.create(Qcow2Options(size: 4 << 20), in: disk)
         try await image.write(at: 0, from: bytes.span.bytes)
         try await image.close()

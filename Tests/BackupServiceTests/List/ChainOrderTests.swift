@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Foundation
 import Qcow2Format
 import TestSupport

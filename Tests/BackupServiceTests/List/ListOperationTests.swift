@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Foundation
 import Glibc
 import Qcow2Format
@@ -130,12 +131,12 @@ import Testing
         try await shelf.directory.makeImage("shelf/image", length: 1 << 20)
         try await shelf.directory.makeImage("shelf/over.qcow2", length: 4096) {
             $0.backingFileName = "base.img"
-            $0.backingFormat = .raw
+            $0.backingFormat = "raw"
         }
         try await shelf.directory.makeImage("outside", length: 1 << 20)
         try await shelf.directory.makeImage("shelf/on", length: 1 << 20) {
             $0.backingFileName = "../outside"
-            $0.backingFormat = .qcow2
+            $0.backingFormat = "qcow2"
         }
         try FileManager.default.createSymbolicLink(atPath: shelf.file("link.qcow2"), withDestinationPath: "image")
         try FileManager.default.createSymbolicLink(atPath: shelf.file("out.qcow2"), withDestinationPath: "../outside")
@@ -155,7 +156,7 @@ import Testing
         let shelf = try await BackupShelf()
         try await shelf.directory.makeImage("guest.raw", length: 1 << 20) {
             $0.backingFileName = "/etc/passwd"
-            $0.backingFormat = .raw
+            $0.backingFormat = "raw"
         }
         try await shelf.backUp("backup") {
             $0.source = shelf.directory.file("guest.raw").string
@@ -180,7 +181,7 @@ import Testing
     @Test func aTargetThatIsBeingWritten() async throws {
         let shelf = try await BackupShelf(isEmpty: true)
         do {
-            let file = try FileDevice(path: shelf.file("x.qcow2.partial"), access: .create, lock: .writable)
+            let file = try LocalStorage.open(shelf.file("x.qcow2.partial"), access: .create, lock: .writable)
             let folder = try await shelf.list()
             #expect(folder.strays.map(\.kind) == [.running])
             #expect(folder.isSound)
@@ -197,7 +198,7 @@ import Testing
         let shelf = try await BackupShelf(isEmpty: true)
         let path = try await shelf.directory.makeImage("shelf/image", length: 1 << 20)
         do {
-            let file = try FileDevice(path: path, access: .readWrite, lock: .writable)
+            let file = try LocalStorage.open(path, access: .readWrite, lock: .writable)
             let folder = try await shelf.list()
             #expect(folder["image"]?.isInUse == true)
             #expect(folder.isSound)

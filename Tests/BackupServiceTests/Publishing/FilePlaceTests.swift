@@ -26,10 +26,10 @@ import Testing
 
     /// The place of a file that exists.
     private func placeReplacing(_ name: String = "x") throws -> FilePlace {
-        FilePlace(path: path(name), replaced: try FileDevice(path: path(name), access: .readOnly, lock: nil))
+        FilePlace(path: path(name), replaced: try LocalStorage.open(path(name), access: .readOnly, lock: nil))
     }
 
-    private func create(_ place: FilePlace, reading readFiles: [FileIdentity] = []) async throws -> UnnamedFile {
+    private func create(_ place: FilePlace, reading readFiles: [StorageIdentity] = []) async throws -> UnnamedFile {
         try await place.create(copyRange: .never, readFiles: readFiles)
     }
 
@@ -192,7 +192,7 @@ import Testing
         }
         let old = try #require(try FileStatus(path: path("x.partial"))).identity
         // Holds the old file's number, so that the new one has another.
-        let handle = try FileDevice(path: path("x.partial"), access: .readOnly, lock: nil)
+        let handle = try LocalStorage.open(path("x.partial"), access: .readOnly, lock: nil)
         let place = try replaces ? placeReplacing() : place()
         try await BackupShelf.patiently {
             let file = try await create(place)
@@ -242,7 +242,7 @@ import Testing
     /// making is there, too: else somebody has named it so.
     @Test(arguments: [(false, true), (true, false), (true, true)])
     func finishedBackup(replaces: Bool, hasManifest: Bool) async throws {
-        let disk = try FileDevice(path: path("x.partial"), access: .create, lock: nil)
+        let disk = try LocalStorage.open(path("x.partial"), access: .create, lock: nil)
         var options = Qcow2Options(size: 65536)
         options.identity = BackupIdentity(parent: nil)
         try await Qcow2Image.create(options, in: disk).close()

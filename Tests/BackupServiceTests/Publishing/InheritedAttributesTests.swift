@@ -38,14 +38,14 @@ import Testing
     ])
 
     private func set(_ name: String, _ value: [UInt8], on file: String) -> Bool {
-        guard let device = try? FileDevice(path: path(file), access: .readWrite, lock: nil) else { return false }
-        return clinux_set_attribute(device.rawDescriptor, name, value, value.count) == 0
+        guard let device = try? LocalStorage.open(path(file), access: .readWrite, lock: nil) else { return false }
+        return clinux_set_attribute(device.fileDescriptor!, name, value, value.count) == 0
     }
 
     private func value(_ name: String, of file: String) -> [UInt8]? {
-        guard let device = try? FileDevice(path: path(file), access: .readOnly, lock: nil) else { return nil }
+        guard let device = try? LocalStorage.open(path(file), access: .readOnly, lock: nil) else { return nil }
         var bytes = [UInt8](repeating: 0, count: 1000)
-        let count = clinux_get_attribute(device.rawDescriptor, name, &bytes, bytes.count)
+        let count = clinux_get_attribute(device.fileDescriptor!, name, &bytes, bytes.count)
         return count < 0 ? nil : Array(bytes.prefix(Int(count)))
     }
 
@@ -57,7 +57,7 @@ import Testing
 
     /// Replaces `x`.
     private func replace() async throws -> [String] {
-        let replaced = try FileDevice(path: path("x"), access: .readOnly, lock: nil)
+        let replaced = try LocalStorage.open(path("x"), access: .readOnly, lock: nil)
         let file = try await FilePlace(path: path("x"), replaced: replaced).create(copyRange: .never)
         try Publication(files: [file]).publish()
         return file.lostAttributes
@@ -97,12 +97,12 @@ import Testing
     /// What can't be kept is told; without the ACL the group gets what its own entry says, and not the mask.
     @Test func lost() throws {
         guard set(Self.aclName, Self.shared, on: "x"), set("user.origin", [1], on: "x") else { return }
-        let old = try FileDevice(path: path("x"), access: .readOnly, lock: nil)
+        let old = try LocalStorage.open(path("x"), access: .readOnly, lock: nil)
         // A pipe has an owner and a mode, and neither of the others.
         var ends: [Int32] = [0, 0]
         try #require(pipe(&ends) == 0)
         defer { ends.forEach { close($0) } }
-        let lost = InheritedAttributes(old: old.rawDescriptor, new: ends[0]).apply()
+        let lost = InheritedAttributes(old: old.fileDescriptor!, new: ends[0]).apply()
         #expect(lost.count == 2)
         #expect(lost.first?.hasPrefix("its ACL (") == true && lost.last?.hasPrefix("user.origin (") == true, "\(lost)")
         var status = stat()

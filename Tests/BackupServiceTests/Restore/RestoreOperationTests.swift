@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BackupService
 import BlockIO
+import DiskChain
 import Foundation
 import Qcow2Format
 import SystemPackage

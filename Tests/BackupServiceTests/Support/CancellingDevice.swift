@@ -4,20 +4,20 @@ import BlockIO
 import TestSupport
 
 /// A disk that cancels the task which makes a certain request, and counts what is still asked of it afterwards.
-final class CancellingDevice: StorageDevice {
+final class CancellingDevice: StorageWrapper {
     private struct State {
         var requests = 0
         var cancelled = false
         var afterwards = 0
     }
 
-    private let disk: any StorageDevice
+    let storage: any Storage
     /// Number of the request at which to cancel, from 1; 0 for none.
     private let number: Int
     private let state = Locked(State())
 
-    init(_ disk: any StorageDevice, cancellingAt number: Int) {
-        self.disk = disk
+    init(_ disk: any Storage, cancellingAt number: Int) {
+        storage = disk
         self.number = number
     }
 
@@ -36,41 +36,36 @@ final class CancellingDevice: StorageDevice {
         if cancels { withUnsafeCurrentTask { $0?.cancel() } }
     }
 
-    var name: String { disk.name }
-    var length: UInt64 { disk.length }
-    var capabilities: DeviceCapabilities { disk.capabilities }
-    var preferredAlignment: UInt64 { disk.preferredAlignment }
-
     func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
-        try await disk.read(at: offset, into: &buffer)
+        try await storage.read(at: offset, into: &buffer)
         note()
     }
 
     func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
-        let extent = try await disk.blockStatus(at: offset, length: length, in: scope)
+        let extent = try await storage.blockStatus(at: offset, length: length, in: scope)
         note()
         return extent
     }
 
     func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
-        try await disk.write(at: offset, from: buffer)
+        try await storage.write(at: offset, from: buffer)
         note()
     }
 
     func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
-        try await disk.writeZeroes(at: offset, length: length)
+        try await storage.writeZeroes(at: offset, length: length)
         note()
     }
 
     func flush() async throws(BlockError) {
-        try await disk.flush()
+        try await storage.flush()
         note()
     }
 
     func resize(to length: UInt64) async throws(BlockError) {
-        try await disk.resize(to: length)
+        try await storage.resize(to: length)
         note()
     }
 }

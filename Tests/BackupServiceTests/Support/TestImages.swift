@@ -14,7 +14,7 @@ extension TemporaryDirectory {
         let path = file(name).string
         var options = Qcow2Options(size: length)
         change(&options)
-        let image = try await Qcow2Image.create(options, in: FileDevice(path: path, access: .create, lock: nil))
+        let image = try await Qcow2Image.create(options, in: LocalStorage.open(path, access: .create, lock: nil))
         try await image.close()
         return path
     }
@@ -24,7 +24,7 @@ extension TemporaryDirectory {
     func makeOverlay(_ name: String, over backing: String, length: UInt64) async throws -> String {
         try await makeImage(name, length: length) { options in
             options.backingFileName = file(backing).string
-            options.backingFormat = .qcow2
+            options.backingFormat = "qcow2"
         }
     }
 }

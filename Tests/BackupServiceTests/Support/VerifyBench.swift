@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BlockIO
+import DiskChain
 import Foundation
 import Qcow2Format
 import SystemPackage
@@ -17,8 +19,8 @@ struct VerifyBench {
         directory = try TemporaryDirectory()
     }
 
-    func file(_ name: String) throws -> FileDevice {
-        try FileDevice(path: path(name), access: .readOnly, lock: nil)
+    func file(_ name: String) throws -> any Storage {
+        try LocalStorage.open(path(name), access: .readOnly, lock: nil)
     }
 
     func path(_ name: String) -> String { directory.file(name).string }

@@ -41,7 +41,7 @@ import Testing
     }
 
     /// Makes the target as `TargetMaker` does, over the storage that is watched.
-    private func makeTarget(_ one: Case, in storage: any StorageDevice) async throws -> BackupTarget {
+    private func makeTarget(_ one: Case, in storage: any Storage) async throws -> BackupTarget {
         let head = HeadLastDevice(storage)
         if one.reuses {
             try await head.keepHead()

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import BackupCore
 import BlockIO
+import DiskChain
 import Glibc
 import Qcow2Format
 import SystemPackage
@@ -43,8 +45,8 @@ import Testing
         var options = Qcow2Options(size: Self.length)
         options.dataFileName = directory.file(dataFile).string
         let image = try await Qcow2Image.create(
-            options, in: FileDevice(path: directory.file(name).string, access: .create, lock: nil),
-            dataFile: FileDevice(path: data, access: .create, lock: nil))
+            options, in: LocalStorage.open(directory.file(name).string, access: .create, lock: nil),
+            dataFile: LocalStorage.open(data, access: .create, lock: nil))
         try await image.write(at: 0, bytes: [UInt8](repeating: 5, count: 4096))
         try await image.close()
     }
@@ -222,10 +224,9 @@ import Testing
         }
         let replaced = options.isEmpty ? ["alone"] : ["alone", "data"]
         for name in replaced {
-            for (access, lock) in [(FileDevice.Access.readWrite, ImageLockMode.writable), (.readOnly, .readOnlySource)]
-            {
+            for (access, lock) in [(StorageAccess.readWrite, ImageLockMode.writable), (.readOnly, .readOnlySource)] {
                 #expect(throws: BlockError.self) {
-                    _ = try FileDevice(path: directory.file(name).string, access: access, lock: lock)
+                    _ = try LocalStorage.open(directory.file(name).string, access: access, lock: lock)
                 }
             }
         }
@@ -276,7 +277,7 @@ import Testing
     }
 
     private func write(_ bytes: [UInt8], at offset: UInt64, in name: String) async throws {
-        let file = try FileDevice(path: directory.file(name).string, access: .readWrite, lock: nil)
+        let file = try LocalStorage.open(directory.file(name).string, access: .readWrite, lock: nil)
         let backing = try await DiskOpener(lock: nil).open(directory.file("base").string)
         let image = try await Qcow2File(file).open(backing: backing.device, forWriting: true)
         try await image.write(at: offset, bytes: bytes)

@@ -58,7 +58,7 @@ import Testing
             id: "0", created: .now, writer: "test", target: .init(name: "b", format: "raw"),
             source: .init(path: "/a", format: "raw", snapshot: nil, length: length, modified: nil), sync: "full",
             bitmap: nil, parent: nil, unreadable: [], content: try await content.summary())
-        let file = try FileDevice(path: directory.file("m").string, access: .create, lock: nil)
+        let file = try LocalStorage.open(directory.file("m").string, access: .create, lock: nil)
         try await Manifest.write(header, content, to: file)
         return LayerProof(device, digests: try await Manifest(reading: file).digests)
     }

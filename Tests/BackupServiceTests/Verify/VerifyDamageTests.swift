@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Foundation
 import Qcow2Format
 import TestSupport
@@ -43,7 +44,7 @@ import Testing
         var buffer = AlignedBuffer(count: 1 << 20)
         let isSound = await proof.fault(inRange: 0, &buffer).map { _ in false } ?? true
         #expect(isSound)
-        let file = try FileDevice(path: bench.path("b"), access: .readWrite, lock: nil)
+        let file = try LocalStorage.open(bench.path("b"), access: .readWrite, lock: nil)
         var (bits, misses) = (0, 0)
         for sector in 0..<Int(file.length) / 512 {
             let before = try await file.bytes(at: UInt64(sector) * 512, count: 512)

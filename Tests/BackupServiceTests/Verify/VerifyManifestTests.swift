@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Foundation
 import Glibc
 import Qcow2Format
@@ -253,7 +254,7 @@ import Testing
         let found = try await recorder.finish(isWhole: true, reading: try SectorDisk(bench.file("b")))
         let summary = try await found.summary()
         (header.content, header.bodyLength) = (summary.root.description, summary.bodyLength)
-        let file = try FileDevice(path: bench.path("b.manifest"), access: .readWrite, lock: nil)
+        let file = try LocalStorage.open(bench.path("b.manifest"), access: .readWrite, lock: nil)
         try await Manifest.write(header, found, to: file)
         #expect(try await bench.verify("b").verdict == (fileLength < 1000 ? .bad : .proven))
     }

@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BlockIO
+import DiskChain
 import Foundation
 import Glibc
 import Qcow2Format

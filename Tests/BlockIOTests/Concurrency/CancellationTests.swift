@@ -34,9 +34,9 @@ struct CancellationTests {
         return await task.value
     }
 
-    private static func devices(in directory: TemporaryDirectory) throws -> [any StorageDevice] {
+    private static func devices(in directory: TemporaryDirectory) throws -> [any Storage] {
         try directory.write([UInt8](repeating: 1, count: 4096), to: "disk.raw")
-        let file = try FileDevice(path: directory.file("disk.raw").string, access: .readWrite, lock: nil)
+        let file = try LocalStorage.open(directory.file("disk.raw").string, access: .readWrite, lock: nil)
         return [file, MemoryDevice(length: 4096), LimitedDevice(MemoryDevice(length: 4096), length: 2048)]
     }
 

@@ -17,7 +17,7 @@ import Testing
     }
 
     private func device(
-        _ calls: FileCalls, _ access: FileDevice.Access = .create, lock: ImageLockMode? = nil
+        _ calls: FileCalls, _ access: StorageAccess = .create, lock: ImageLockMode? = nil
     ) throws -> FileDevice {
         try FileDevice(
             path: directory.file("disk.raw").string, access: access, lock: lock, copyRange: .always, calls: calls)
@@ -291,8 +291,8 @@ import Testing
     @Test(
         arguments: [
             (.readOnly, .readOnlySource), (.readOnly, .forcedShare), (.readOnly, nil), (.readWrite, .writable),
-        ] as [(FileDevice.Access, ImageLockMode?)])
-    func holes(access: FileDevice.Access, lock: ImageLockMode?) async throws {
+        ] as [(StorageAccess, ImageLockMode?)])
+    func holes(access: StorageAccess, lock: ImageLockMode?) async throws {
         let length: UInt64 = 8 << 20
         do {
             let file = try device(FileCalls())

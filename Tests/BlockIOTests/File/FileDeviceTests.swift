@@ -16,9 +16,9 @@ import Testing
     }
 
     private func device(
-        _ name: String = "disk.raw", _ access: FileDevice.Access = .create
-    ) throws(BlockError) -> FileDevice {
-        try FileDevice(path: directory.file(name).string, access: access, lock: nil)
+        _ name: String = "disk.raw", _ access: StorageAccess = .create
+    ) throws(BlockError) -> any Storage {
+        try LocalStorage.open(directory.file(name).string, access: access, lock: nil)
     }
 
     /// Requests of every alignment from memory of every alignment, against an array.
@@ -120,8 +120,8 @@ import Testing
     }
 
     /// What holds no disk is named as what it is, at once.
-    @Test(arguments: Special.allCases, [FileDevice.Access.readOnly, .readWrite])
-    func special(_ special: Special, _ access: FileDevice.Access) throws {
+    @Test(arguments: Special.allCases, [StorageAccess.readOnly, .readWrite])
+    func special(_ special: Special, _ access: StorageAccess) throws {
         let path: String
         let kind: FileKind
         switch special {
@@ -135,7 +135,7 @@ import Testing
             #expect(mknod(path, S_IFSOCK | 0o600, 0) == 0)
         }
         #expect {
-            try FileDevice(path: path, access: access, lock: nil)
+            try LocalStorage.open(path, access: access, lock: nil)
         } throws: { error in
             if case .notADisk(_, kind)? = error as? BlockError { true } else { false }
         }
@@ -157,7 +157,7 @@ import Testing
 
     @Test func closed() async throws {
         let path = directory.file("closed").string
-        let device = try FileDevice(path: path, access: .createNew, lock: .writable)
+        let device = try LocalStorage.open(path, access: .createNew, lock: .writable)
         try await device.resize(to: 8192)
         try await device.write(at: 0, bytes: [UInt8](repeating: 1, count: 8192))
         try device.close()
@@ -167,7 +167,7 @@ import Testing
             ($0 as? BlockError)?.errno == .badFileDescriptor
         }
         try device.close()
-        #expect(throws: BlockError.self) { _ = try FileDevice(path: path, access: .createNew, lock: nil) }
-        _ = try FileDevice(path: path, access: .readWrite, lock: nil)
+        #expect(throws: BlockError.self) { _ = try LocalStorage.open(path, access: .createNew, lock: nil) }
+        _ = try LocalStorage.open(path, access: .readWrite, lock: nil)
     }
 }

@@ -20,7 +20,7 @@ struct FaultInjectingDeviceTests {
         case .writeZeroes: try await device.writeZeroes(at: 0, length: 512)
         case .copyRange:
             _ = try await device.copyRange(
-                from: StorageLocation(device: device.base, offset: 512), to: 0, length: 512)
+                from: StorageLocation(device: device.storage, offset: 512), to: 0, length: 512)
         case .discard: try await device.discard(at: 0, length: 512)
         case .flush: try await device.flush()
         case .resize: try await device.resize(to: 4096)

@@ -16,7 +16,7 @@ import Testing
         "qemu-storage-daemon, qcowbackup or what goes with them is missing"))
 struct BitmapDaemonTests {
     private func bitmaps(_ image: FilePath) async throws -> BitmapState {
-        let file = try FileDevice(path: image.string, access: .readOnly, lock: .readOnlySource)
+        let file = try LocalStorage.open(image.string, access: .readOnly, lock: .readOnlySource)
         // QEMU keeps no order.
         return try await BitmapState(Qcow2File(file).openBitmaps()).sorted
     }

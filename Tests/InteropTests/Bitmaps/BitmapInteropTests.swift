@@ -43,8 +43,8 @@ struct BitmapInteropTests {
     }
 
     private func open(_ image: FilePath, forWriting: Bool = false) async throws -> PersistentBitmaps {
-        let file = try FileDevice(
-            path: image.string, access: forWriting ? .readWrite : .readOnly,
+        let file = try LocalStorage.open(
+            image.string, access: forWriting ? .readWrite : .readOnly,
             lock: forWriting ? .writable : .readOnlySource)
         return try await Qcow2File(file).openBitmaps(forWriting: forWriting)
     }

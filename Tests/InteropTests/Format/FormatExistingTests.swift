@@ -97,7 +97,7 @@ struct FormatExistingTests {
         let path = directory.file("image.qcow2").string
         let active = try await content(directory)
         do {
-            let file = try FileDevice(path: path, access: .readWrite, lock: nil)
+            let file = try LocalStorage.open(path, access: .readWrite, lock: nil)
             let model = try await ImageModel(opening: file, kind: kind, expected: active)
             try await model.verify()
             try await judge.map(model.image, "\(one) before")
@@ -111,7 +111,7 @@ struct FormatExistingTests {
         guard one.hasSnapshots else { return }
         #expect(try await content(directory, snapshot: "snapshot1") == before)
         // And what we read of the snapshot is the same.
-        let file = try FileDevice(path: path, access: .readOnly, lock: nil)
+        let file = try LocalStorage.open(path, access: .readOnly, lock: nil)
         let snapshot = try await Qcow2File(file).open(snapshot: "snapshot1")
         #expect(try await snapshot.bytes(at: 0, count: Int(snapshot.length)) == before)
     }

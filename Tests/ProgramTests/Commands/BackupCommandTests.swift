@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupCore
 import BackupManifest
 import BackupService
+import DiskChain
 import Qcow2Format
 import Testing
 

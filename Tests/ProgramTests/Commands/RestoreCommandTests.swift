@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import BackupCore
 import BackupService
+import DiskChain
 import Qcow2Format
 import Testing
 

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import BackupService
+import DiskChain
 import Foundation
 import Qcow2Format
 import SystemPackage

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BlockIO
+import DiskChain
 import Foundation
 import Qcow2Format
 import TestSupport
@@ -130,7 +131,7 @@ import Testing
         }
         let path = "\(directory.path)"
         #expect(try await run(["list", path]) == (0, "\(path): no backups\n", ""))
-        let image = try FileDevice(path: path + "/a.qcow2", access: .create, lock: nil)
+        let image = try LocalStorage.open(path + "/a.qcow2", access: .create, lock: nil)
         try await Qcow2Image.create(Qcow2Options(size: 1 << 20), in: image).close()
         let text = try await run(["list", path])
         #expect(text.0 == 0)

@@ -2,6 +2,7 @@
 
 import BlockIO
 import DirtyBitmaps
+import DiskChain
 import FormatTestSupport
 import Qcow2Format
 import SystemPackage
@@ -233,10 +234,10 @@ import Testing
     @Test func bitmapsOfADiskThatIsRead() async throws {
         try await withTemporaryDirectory { directory in
             for (name, backing) in [("base.qcow2", nil), ("disk.qcow2", "base.qcow2")] as [(String, String?)] {
-                let file = try FileDevice(path: directory.file(name).string, access: .create, lock: nil)
+                let file = try LocalStorage.open(directory.file(name).string, access: .create, lock: nil)
                 var options = Qcow2Options(size: 1 << 20)
                 options.backingFileName = backing
-                options.backingFormat = .qcow2
+                options.backingFormat = "qcow2"
                 let image = try await Qcow2Image.create(options, in: file)
                 try await image.write(at: backing == nil ? 0 : 65536, bytes: [UInt8](repeating: 7, count: 65536))
                 try await image.close()
@@ -251,7 +252,7 @@ import Testing
                         try await disk.device.bytes(at: 0, count: 1 << 17), [UInt8](repeating: 7, count: 1 << 17)))
                 // Nobody else reads it meanwhile as a disk that doesn't change.
                 await #expect(throws: ChainError.self) { try await DiskOpener().open(path) }
-                _ = try FileDevice(path: directory.file("base.qcow2").string, access: .readOnly, lock: .readOnlySource)
+                _ = try LocalStorage.open(directory.file("base.qcow2").string, access: .readOnly, lock: .readOnlySource)
                 try await bitmaps.close()
             }
             let again = try await DiskOpener().open(path)

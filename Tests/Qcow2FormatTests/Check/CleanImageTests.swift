@@ -13,7 +13,7 @@ import Testing
 @Suite(.timeLimit(.minutes(isHeavyRun ? 60 : 5))) struct CleanImageTests {
     /// Reads all of the active state and of the snapshots; the first thing that can't be read.
     static func firstFailure(
-        _ device: any StorageDevice, dataFile: (any StorageDevice)? = nil, backing: (any BlockDevice)? = nil
+        _ device: any Storage, dataFile: (any Storage)? = nil, backing: (any BlockDevice)? = nil
     ) async -> BlockError? {
         do throws(BlockError) {
             let file = try await Qcow2File(device)

@@ -40,7 +40,7 @@ import Testing
         // Room behind the image, as in a volume, that is not blank.
         let room = [UInt8](repeating: 0xa5, count: 1 << 20)
         let memory = MemoryDevice(name: "image.qcow2", bytes: bytes + (isFixed ? room : []))
-        let file: any StorageDevice = isFixed ? LimitedDevice(memory, length: memory.length) : memory
+        let file: any Storage = isFixed ? LimitedDevice(memory, length: memory.length) : memory
         let image = try await Qcow2File(file)
         // That entries of the table are wrong is seen by who looks at them.
         #expect(isTold(image.warnings) == ![.zeroed, .garbage].contains(loss), "\(image.warnings)")

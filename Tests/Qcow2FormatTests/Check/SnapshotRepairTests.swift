@@ -70,7 +70,7 @@ import Testing
         let (bytes, content) = try await Self.image(extra: extra, marks: marks)
         let room = [UInt8](repeating: 1, count: isFixed ? 1 << 20 : 0)
         let memory = MemoryDevice(name: "image.qcow2", bytes: bytes + room)
-        let file: any StorageDevice = isFixed ? LimitedDevice(memory, length: memory.length) : memory
+        let file: any Storage = isFixed ? LimitedDevice(memory, length: memory.length) : memory
         let outcome = try await Qcow2Check(file).repair(.all) { _ in }
         #expect(outcome.before.counts[.snapshot] == 1 && !outcome.before.isClean)
         #expect(outcome.after.isClean && outcome.after.problems.isEmpty, "\(outcome.after.problems)")

@@ -101,7 +101,7 @@ import Testing
         var options = Qcow2Options(size: 1 << 20)
         options.clusterBits = 9
         options.backingFileName = String(repeating: "x", count: nameLength)
-        options.backingFormat = .raw
+        options.backingFormat = "raw"
         options.identity = BackupIdentity()
         let device = MemoryDevice(length: 0)
         let image = try await Qcow2Image.create(options, in: device, backing: MemoryDevice(length: 1 << 20))

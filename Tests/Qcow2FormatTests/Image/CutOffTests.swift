@@ -83,7 +83,7 @@ import Testing
         #expect(try await isCutOff(below, 0..<length))
         var options = Qcow2Options(size: length + 65536)
         options.backingFileName = "image.qcow2"
-        options.backingFormat = .qcow2
+        options.backingFormat = "qcow2"
         let file = MemoryDevice(name: "top.qcow2", length: 0)
         let top = try await Qcow2Image.create(options, in: file, backing: below)
         #expect(try await isCutOff(top, 0..<top.length))
@@ -183,7 +183,7 @@ import Testing
         var options = Qcow2Options(size: more.length)
         options.clusterBits = 12
         options.backingFileName = "image.qcow2"
-        options.backingFormat = .qcow2
+        options.backingFormat = "qcow2"
         let top = try await Qcow2Image.create(options, in: MemoryDevice(name: "top.qcow2", length: 0), backing: more)
         #expect(try await top.lostPadding() == [end - 1000..<end])
         // What is covered is not lost.

@@ -2,6 +2,7 @@
 
 import BinaryCoding
 import BlockIO
+import DiskChain
 import Qcow2Format
 import TestSupport
 import Testing

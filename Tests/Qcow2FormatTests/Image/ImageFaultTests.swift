@@ -60,7 +60,7 @@ import Testing
     }
 
     private static func scenario(
-        _ kind: ImageCase, in file: any StorageDevice, retries: Int
+        _ kind: ImageCase, in file: any Storage, retries: Int
     ) async throws -> ImageModel {
         let model = try await ImageModel(kind, in: file, retries: retries)
         let cluster = UInt64(1) << UInt64(kind.clusterBits)

@@ -3,7 +3,7 @@
 import BlockIO
 
 /// Holds tasks up until a test lets them go on. Once open, it stays open.
-public final class Gate: Sendable {
+package final class Gate: Sendable {
     private struct State {
         var isOpen = false
         var waiters: [CheckedContinuation<Void, Never>] = []
@@ -11,9 +11,9 @@ public final class Gate: Sendable {
 
     private let state = Locked(State())
 
-    public init() {}
+    package init() {}
 
-    public func wait() async {
+    package func wait() async {
         await withCheckedContinuation { continuation in
             let isOpen = state.withLock { state in
                 if !state.isOpen { state.waiters.append(continuation) }
@@ -24,9 +24,9 @@ public final class Gate: Sendable {
     }
 
     /// Number of tasks that are held up now.
-    public var waiterCount: Int { state.withLock { $0.waiters.count } }
+    package var waiterCount: Int { state.withLock { $0.waiters.count } }
 
-    public func open() {
+    package func open() {
         let waiters = state.withLock { state in
             state.isOpen = true
             defer { state.waiters = [] }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// Transfers in arrays, for tests.
 extension BlockDevice {
     /// Reads `count` bytes into a new array.
-    public func bytes(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {
+    package func bytes(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {
         // Not zero, so that a read that fills nothing is seen.
         var bytes = [UInt8](repeating: 0xA5, count: count)
         var span = bytes.mutableSpan
@@ -14,12 +14,12 @@ extension BlockDevice {
         return bytes
     }
 
-    public func write(at offset: UInt64, bytes: [UInt8]) async throws(BlockError) {
+    package func write(at offset: UInt64, bytes: [UInt8]) async throws(BlockError) {
         try await write(at: offset, from: bytes.span.bytes)
     }
 
     /// Block status of the whole range, extent by extent as the device gives it.
-    public func extents(
+    package func extents(
         at offset: UInt64 = 0, length: UInt64? = nil, in scope: BlockStatusScope = .chain
     ) async throws(BlockError) -> [BlockExtent] {
         var extents: [BlockExtent] = []

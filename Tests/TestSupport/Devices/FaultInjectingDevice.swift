@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// Passes every call on to another device, except those that a rule lets fail, and remembers what was written.
 ///
 /// A failing call never reaches the device below. A power cut is a view: calls after it still succeed and are read
 /// back, as from a cache, but `persisted` does not have them.
-public final class FaultInjectingDevice: StorageDevice {
+package final class FaultInjectingDevice: StorageWrapper {
     private struct State: Sendable {
         var faults: [Fault] = []
         var counts: [RequestKind: Int] = [:]
@@ -18,91 +18,84 @@ public final class FaultInjectingDevice: StorageDevice {
     }
 
     /// The device that does the work.
-    public let base: any StorageDevice
+    package let storage: any Storage
     /// Called before each request that is not made to fail, and waited for; tests hold requests up with it.
     private let beforeRequest: (@Sendable (RequestKind, Range<UInt64>) async -> Void)?
     private let state: Locked<State>
 
-    public init(
-        _ base: any StorageDevice, faults: [Fault] = [],
+    package init(
+        _ base: any Storage, faults: [Fault] = [],
         beforeRequest: (@Sendable (RequestKind, Range<UInt64>) async -> Void)? = nil
     ) {
-        self.base = base
+        storage = base
         self.beforeRequest = beforeRequest
         state = Locked(State(faults: faults))
     }
 
-    public var name: String { base.name }
-    public var length: UInt64 { base.length }
-    public var capabilities: DeviceCapabilities { base.capabilities }
-    public var preferredAlignment: UInt64 { base.preferredAlignment }
-
-    public func clusterSize() async throws(BlockError) -> UInt64 { try await base.clusterSize() }
-
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         try await begin(.read, at: offset, length: UInt64(buffer.byteCount))
-        try await base.read(at: offset, into: &buffer)
+        try await storage.read(at: offset, into: &buffer)
     }
 
-    public func blockStatus(
+    package func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
         try await begin(.blockStatus, at: offset, length: length)
-        var extent = try await base.blockStatus(at: offset, length: length, in: scope)
+        var extent = try await storage.blockStatus(at: offset, length: length, in: scope)
         // Reads and copies from the location are to go through the rules too.
-        if let location = extent.location, location.device === base {
+        if let location = extent.location, location.device === storage {
             extent.location = StorageLocation(device: self, offset: location.offset)
         }
         return extent
     }
 
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         try await begin(.write, at: offset, length: UInt64(buffer.byteCount))
-        try await base.write(at: offset, from: buffer)
+        try await storage.write(at: offset, from: buffer)
         end(.write(offset: offset, bytes: buffer.withUnsafeBytes { [UInt8]($0) }))
     }
 
-    public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         try await begin(.writeCompressed, at: offset, length: UInt64(buffer.byteCount))
-        try await base.writeCompressed(at: offset, from: buffer)
+        try await storage.writeCompressed(at: offset, from: buffer)
         end(.write(offset: offset, bytes: buffer.withUnsafeBytes { [UInt8]($0) }))
     }
 
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await begin(.writeZeroes, at: offset, length: length)
-        try await base.writeZeroes(at: offset, length: length)
+        try await storage.writeZeroes(at: offset, length: length)
         end(.zeroes(offset..<offset + length))
     }
 
-    public func copyRange(
+    package func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
         try await begin(.copyRange, at: offset, length: length)
-        let way = try await base.copyRange(from: source, to: offset, length: length)
+        let way = try await storage.copyRange(from: source, to: offset, length: length)
         if isRecording {
             var copied = AlignedBuffer(count: Int(length))
             var bytes = copied.mutableBytes
-            try await base.read(at: offset, into: &bytes)
+            try await storage.read(at: offset, into: &bytes)
             end(.write(offset: offset, bytes: copied.bytes.withUnsafeBytes { [UInt8]($0) }))
         }
         return way
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         try await begin(.discard, at: offset, length: length)
-        try await base.discard(at: offset, length: length)
+        try await storage.discard(at: offset, length: length)
         end(.zeroes(offset..<offset + length))
     }
 
-    public func flush() async throws(BlockError) {
+    package func flush() async throws(BlockError) {
         try await begin(.flush, at: 0, length: 0)
-        try await base.flush()
+        try await storage.flush()
         end(.flush)
     }
 
-    public func resize(to length: UInt64) async throws(BlockError) {
+    package func resize(to length: UInt64) async throws(BlockError) {
         try await begin(.resize, at: 0, length: length)
-        try await base.resize(to: length)
+        try await storage.resize(to: length)
         end(.resize(length: length))
     }
 
@@ -138,25 +131,25 @@ public final class FaultInjectingDevice: StorageDevice {
 /// What tests do beside the device's own calls.
 extension FaultInjectingDevice {
     /// Number of calls by kind, those that were made to fail too.
-    public var counts: [RequestKind: Int] { state.withLock { $0.counts } }
+    package var counts: [RequestKind: Int] { state.withLock { $0.counts } }
 
     /// Replaces the rules. Numbers go on counting from the device's first call, so see `counts`.
-    public func setFaults(_ faults: [Fault]) {
+    package func setFaults(_ faults: [Fault]) {
         state.withLock { $0.faults = faults }
     }
 
     /// Starts recording, on a device that holds `initial` now.
-    public func startRecording(initial: SparseBytes) {
+    package func startRecording(initial: SparseBytes) {
         state.withLock { $0.recording = Recording(initial: initial) }
     }
 
     /// Requests since `startRecording`, in the order in which they ended.
-    public var recording: Recording? { state.withLock { $0.recording } }
+    package var recording: Recording? { state.withLock { $0.recording } }
 
     /// Lets nothing that changes the disk persist after the next `count` such calls.
     ///
     /// - Parameter initial: what the device holds now.
-    public func cutPower(afterMutations count: Int, initial: SparseBytes) {
+    package func cutPower(afterMutations count: Int, initial: SparseBytes) {
         state.withLock { state in
             state.mutations = 0
             state.persistedMutations = count
@@ -165,5 +158,5 @@ extension FaultInjectingDevice {
     }
 
     /// What survived the power cut; `nil` where none was set.
-    public var persisted: SparseBytes? { state.withLock { $0.persisted } }
+    package var persisted: SparseBytes? { state.withLock { $0.persisted } }
 }

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-public import BlockIO
+import BlockIO
 
 /// A disk in memory, with a status for each byte, as a raw file or the top layer of a chain would have it.
 ///
 /// Writes allocate, `writeZeroes` leaves allocated zeroes, and unallocated ranges show `backing`, or zeroes.
-public final class MemoryDevice: StorageDevice {
+package final class MemoryDevice: Storage {
     private struct State: Sendable {
         var content: SparseBytes
         var statuses: RangeStatusMap
         var counts: [RequestKind: Int] = [:]
     }
 
-    public let name: String
-    public let capabilities: DeviceCapabilities
-    public let preferredAlignment: UInt64
+    package let name: String
+    package let capabilities: DeviceCapabilities
+    package let preferredAlignment: UInt64
     /// What unallocated ranges show.
-    public let backing: (any BlockDevice)?
+    package let backing: (any BlockDevice)?
     /// Answer to `clusterSize()`; `nil` makes it throw.
     private let cluster: UInt64?
     /// Whether copied ranges are said to share their blocks with the source.
@@ -28,7 +28,7 @@ public final class MemoryDevice: StorageDevice {
     /// - Parameters:
     ///   - clusterSize: in bytes; `nil` lets the question fail.
     ///   - capabilities: `nil` stands for everything: writable, compressed writes, copy offload.
-    public init(
+    package init(
         name: String = "memory", length: UInt64, clusterSize: UInt64? = 0, backing: (any BlockDevice)? = nil,
         capabilities: DeviceCapabilities? = nil, preferredAlignment: UInt64 = 1, sharesBlocks: Bool = false
     ) {
@@ -48,19 +48,19 @@ public final class MemoryDevice: StorageDevice {
     }
 
     /// A disk that holds `bytes`, all of them data.
-    public convenience init(name: String = "memory", bytes: [UInt8], clusterSize: UInt64? = 0) {
+    package convenience init(name: String = "memory", bytes: [UInt8], clusterSize: UInt64? = 0) {
         self.init(name: name, length: UInt64(bytes.count), clusterSize: clusterSize)
         restore(SparseBytes(bytes))
     }
 
-    public var length: UInt64 { state.withLock { $0.content.length } }
+    package var length: UInt64 { state.withLock { $0.content.length } }
 
-    public func clusterSize() async throws(BlockError) -> UInt64 {
+    package func clusterSize() async throws(BlockError) -> UInt64 {
         guard let cluster else { throw .unsupported(operation: "cluster size", device: name) }
         return cluster
     }
 
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) async throws(BlockError) {
         count(.read)
         // A copy shares the pages; so no lock is held while the backing device is asked.
         let now = state.withLock { $0 }
@@ -82,7 +82,7 @@ public final class MemoryDevice: StorageDevice {
         }
     }
 
-    public func blockStatus(
+    package func blockStatus(
         at offset: UInt64, length: UInt64, in scope: BlockStatusScope
     ) async throws(BlockError) -> BlockExtent {
         count(.blockStatus)
@@ -114,12 +114,12 @@ public final class MemoryDevice: StorageDevice {
         }
     }
 
-    public func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func write(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         count(.write)
         try put(buffer, at: offset, status: .data)
     }
 
-    public func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
+    package func writeCompressed(at offset: UInt64, from buffer: RawSpan) async throws(BlockError) {
         count(.writeCompressed)
         guard capabilities.canWriteCompressed else {
             throw .unsupported(operation: "compressed writes", device: name)
@@ -131,12 +131,12 @@ public final class MemoryDevice: StorageDevice {
         try put(buffer, at: offset, status: .compressed)
     }
 
-    public func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func writeZeroes(at offset: UInt64, length: UInt64) async throws(BlockError) {
         count(.writeZeroes)
         try clear(at: offset, length: length, status: .zero)
     }
 
-    public func copyRange(
+    package func copyRange(
         from source: StorageLocation, to offset: UInt64, length: UInt64
     ) async throws(BlockError) -> RangeCopy {
         count(.copyRange)
@@ -149,16 +149,16 @@ public final class MemoryDevice: StorageDevice {
         return sharesBlocks ? .shared : .copied
     }
 
-    public func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
+    package func discard(at offset: UInt64, length: UInt64) async throws(BlockError) {
         count(.discard)
         try clear(at: offset, length: length, status: backing == nil ? .unallocated : .zero)
     }
 
-    public func flush() async throws(BlockError) {
+    package func flush() async throws(BlockError) {
         count(.flush)
     }
 
-    public func resize(to length: UInt64) async throws(BlockError) {
+    package func resize(to length: UInt64) async throws(BlockError) {
         count(.resize)
         try checkWritable()
         state.withLock { state in
@@ -207,15 +207,15 @@ public final class MemoryDevice: StorageDevice {
 /// What tests do beside the device's own calls; none of it is counted.
 extension MemoryDevice {
     /// Number of calls by kind, failed ones too.
-    public var counts: [RequestKind: Int] { state.withLock { $0.counts } }
+    package var counts: [RequestKind: Int] { state.withLock { $0.counts } }
 
     /// Content of this layer; unallocated ranges are zero here.
-    public var snapshot: SparseBytes { state.withLock { $0.content } }
+    package var snapshot: SparseBytes { state.withLock { $0.content } }
 
-    public var statuses: RangeStatusMap { state.withLock { $0.statuses } }
+    package var statuses: RangeStatusMap { state.withLock { $0.statuses } }
 
     /// Replaces content and length; all of it becomes data.
-    public func restore(_ content: SparseBytes) {
+    package func restore(_ content: SparseBytes) {
         state.withLock { state in
             state.content = content
             state.statuses = RangeStatusMap(length: content.length, status: .data)
@@ -223,7 +223,7 @@ extension MemoryDevice {
     }
 
     /// Puts bytes into the device, even into a read-only one; they become data.
-    public func fill(_ bytes: [UInt8], at offset: UInt64) {
+    package func fill(_ bytes: [UInt8], at offset: UInt64) {
         state.withLock { state in
             state.content.write(bytes.span.bytes, at: offset)
             state.statuses.set(offset..<offset + UInt64(bytes.count), to: .data)
@@ -231,7 +231,7 @@ extension MemoryDevice {
     }
 
     /// Changes what the device says about a range. `zero` and `unallocated` empty it as well.
-    public func setStatus(_ status: RangeStatus, of range: Range<UInt64>) {
+    package func setStatus(_ status: RangeStatus, of range: Range<UInt64>) {
         state.withLock { state in
             if status == .zero || status == .unallocated { state.content.zero(range) }
             state.statuses.set(range, to: status)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What a `MemoryDevice` says about a range.
-public enum RangeStatus: Sendable, Equatable {
+package enum RangeStatus: Sendable, Equatable {
     case data
     /// Data that was written compressed: it has no location.
     case compressed
@@ -12,34 +12,34 @@ public enum RangeStatus: Sendable, Equatable {
 }
 
 /// A status for each byte of a disk, as runs in order of offset.
-public struct RangeStatusMap: Sendable, Equatable {
-    public struct Run: Sendable, Equatable {
-        public var end: UInt64
-        public var status: RangeStatus
+package struct RangeStatusMap: Sendable, Equatable {
+    package struct Run: Sendable, Equatable {
+        package var end: UInt64
+        package var status: RangeStatus
 
-        public init(end: UInt64, status: RangeStatus) {
+        package init(end: UInt64, status: RangeStatus) {
             self.end = end
             self.status = status
         }
     }
 
     /// Neighbours differ in status; the last run ends at the length of the disk. Empty for an empty disk.
-    public private(set) var runs: [Run]
+    package private(set) var runs: [Run]
 
-    public init(length: UInt64, status: RangeStatus) {
+    package init(length: UInt64, status: RangeStatus) {
         runs = length == 0 ? [] : [Run(end: length, status: status)]
     }
 
-    public var length: UInt64 { runs.last?.end ?? 0 }
+    package var length: UInt64 { runs.last?.end ?? 0 }
 
     /// Status at `offset`, inside the disk, and the offset up to which it holds.
-    public func status(at offset: UInt64) -> (status: RangeStatus, end: UInt64) {
+    package func status(at offset: UInt64) -> (status: RangeStatus, end: UInt64) {
         let run = runs[indexOfRun(at: offset)]
         return (run.status, run.end)
     }
 
     /// Gives a range, which lies inside the disk, a status.
-    public mutating func set(_ range: Range<UInt64>, to status: RangeStatus) {
+    package mutating func set(_ range: Range<UInt64>, to status: RangeStatus) {
         precondition(range.upperBound <= length)
         if range.isEmpty { return }
         let first = indexOfRun(at: range.lowerBound)
@@ -60,7 +60,7 @@ public struct RangeStatusMap: Sendable, Equatable {
     }
 
     /// Cuts off the end, or adds bytes of a status.
-    public mutating func resize(to newLength: UInt64, adding status: RangeStatus) {
+    package mutating func resize(to newLength: UInt64, adding status: RangeStatus) {
         if newLength > length {
             runs = Self.merged(runs + [Run(end: newLength, status: status)])
         } else {

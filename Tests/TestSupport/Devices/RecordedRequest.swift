@@ -3,17 +3,17 @@
 import BlockIO
 
 /// A call that changed what a disk holds, or that made it durable.
-public enum RecordedRequest: Sendable, Equatable {
+package enum RecordedRequest: Sendable, Equatable {
     /// A plain or compressed write, or a copied range.
     case write(offset: UInt64, bytes: [UInt8])
     case zeroes(Range<UInt64>)
     case resize(length: UInt64)
     case flush
 
-    public var isFlush: Bool { self == .flush }
+    package var isFlush: Bool { self == .flush }
 
     /// Does to `content` what the call did to the disk. Content grows where a write lies past its end.
-    public func apply(to content: inout SparseBytes) {
+    package func apply(to content: inout SparseBytes) {
         switch self {
         case .write(let offset, let bytes):
             let end = offset + UInt64(bytes.count)
@@ -29,16 +29,16 @@ public enum RecordedRequest: Sendable, Equatable {
 }
 
 /// What a disk went through, in the order in which the calls ended, and what it held before.
-public struct Recording: Sendable {
-    public let initial: SparseBytes
-    public internal(set) var requests: [RecordedRequest] = []
+package struct Recording: Sendable {
+    package let initial: SparseBytes
+    package internal(set) var requests: [RecordedRequest] = []
 
     init(initial: SparseBytes) {
         self.initial = initial
     }
 
     /// Content after the first `count` requests: what a power cut leaves on a disk that never reorders.
-    public func content(afterPrefix count: Int) -> SparseBytes {
+    package func content(afterPrefix count: Int) -> SparseBytes {
         var content = initial
         for request in requests.prefix(count) { request.apply(to: &content) }
         return content
@@ -46,7 +46,7 @@ public struct Recording: Sendable {
 
     /// What a power cut after the first `count` requests leaves on a disk that writes its cache from the end: everything up
     /// to the last flush, and of what came after it the last request alone.
-    public func contentKeepingLast(ofPrefix count: Int) -> SparseBytes {
+    package func contentKeepingLast(ofPrefix count: Int) -> SparseBytes {
         let prefix = requests.prefix(count)
         let durable = prefix.lastIndex(where: \.isFlush) ?? -1
         var content = initial
@@ -60,7 +60,7 @@ public struct Recording: Sendable {
 
     /// What a power cut after the first `count` requests can leave on a disk with a write cache: everything up to the
     /// last flush, and of what came after it a random part. A length always changes at once.
-    public func content(
+    package func content(
         afterPrefix count: Int, losingSome random: inout some RandomNumberGenerator
     ) -> SparseBytes {
         let prefix = requests.prefix(count)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// The calls of a device that tests count and let fail.
-public enum RequestKind: String, Sendable, Hashable, CaseIterable {
+package enum RequestKind: String, Sendable, Hashable, CaseIterable {
     case read, blockStatus, write, writeCompressed, writeZeroes, copyRange, discard, flush, resize
 
     /// Whether the call changes what the disk holds.
-    public var isMutation: Bool {
+    package var isMutation: Bool {
         switch self {
         case .write, .writeCompressed, .writeZeroes, .copyRange, .discard, .resize: true
         case .read, .blockStatus, .flush: false

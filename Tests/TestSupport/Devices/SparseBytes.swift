@@ -3,25 +3,25 @@
 import BlockIO
 
 /// Content of a disk of any size, of which only the pages that were written take memory. Copies share pages.
-public struct SparseBytes: Sendable, Equatable {
+package struct SparseBytes: Sendable, Equatable {
     private static let pageLength = 64 << 10
 
     /// Length in bytes.
-    public private(set) var length: UInt64
+    package private(set) var length: UInt64
     /// Only pages with a byte other than zero need to be here; a page always has its full length.
     private var pages: [UInt64: [UInt8]] = [:]
 
-    public init(length: UInt64) {
+    package init(length: UInt64) {
         self.length = length
     }
 
-    public init(_ bytes: [UInt8]) {
+    package init(_ bytes: [UInt8]) {
         length = UInt64(bytes.count)
         write(bytes.span.bytes, at: 0)
     }
 
     /// Fills the buffer; the range must lie inside `length`.
-    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) {
+    package func read(at offset: UInt64, into buffer: inout MutableRawSpan) {
         var done = 0
         let total = buffer.byteCount
         while done < total {
@@ -37,7 +37,7 @@ public struct SparseBytes: Sendable, Equatable {
     }
 
     /// The bytes of a range inside `length`.
-    public func bytes(at offset: UInt64, count: Int) -> [UInt8] {
+    package func bytes(at offset: UInt64, count: Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         var span = bytes.mutableSpan
         var raw = span.mutableBytes
@@ -46,10 +46,10 @@ public struct SparseBytes: Sendable, Equatable {
     }
 
     /// Everything, for small disks.
-    public var allBytes: [UInt8] { bytes(at: 0, count: Int(length)) }
+    package var allBytes: [UInt8] { bytes(at: 0, count: Int(length)) }
 
     /// Replaces bytes; the range must lie inside `length`.
-    public mutating func write(_ source: RawSpan, at offset: UInt64) {
+    package mutating func write(_ source: RawSpan, at offset: UInt64) {
         precondition(offset <= length && UInt64(source.byteCount) <= length - offset)
         var done = 0
         while done < source.byteCount {
@@ -64,7 +64,7 @@ public struct SparseBytes: Sendable, Equatable {
     }
 
     /// Makes a range inside `length` zero.
-    public mutating func zero(_ range: Range<UInt64>) {
+    package mutating func zero(_ range: Range<UInt64>) {
         precondition(range.upperBound <= length)
         // By pages held, not by pages of the range: the range may be many terabytes.
         for (page, bytes) in pages {
@@ -85,12 +85,12 @@ public struct SparseBytes: Sendable, Equatable {
     }
 
     /// Cuts off the end or adds zeroes.
-    public mutating func resize(to newLength: UInt64) {
+    package mutating func resize(to newLength: UInt64) {
         if newLength < length { zero(newLength..<length) }
         length = newLength
     }
 
-    public static func == (one: SparseBytes, other: SparseBytes) -> Bool {
+    package static func == (one: SparseBytes, other: SparseBytes) -> Bool {
         guard one.length == other.length else { return false }
         let blank = [UInt8](repeating: 0, count: pageLength)
         return Set(one.pages.keys).union(other.pages.keys).allSatisfy {
@@ -99,7 +99,7 @@ public struct SparseBytes: Sendable, Equatable {
     }
 
     /// First byte at which two contents of equal length differ, for messages of failed tests.
-    public func firstDifference(from other: SparseBytes) -> UInt64? {
+    package func firstDifference(from other: SparseBytes) -> UInt64? {
         let blank = [UInt8](repeating: 0, count: Self.pageLength)
         for page in Set(pages.keys).union(other.pages.keys).sorted() {
             let (mine, others) = (pages[page] ?? blank, other.pages[page] ?? blank)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Foundation
-public import SystemPackage
+import SystemPackage
 
 /// A new, empty directory that is removed, with what is in it, together with this object.
 ///
 /// It lies below `TMPDIR`, else below `/tmp`.
-public final class TemporaryDirectory: Sendable {
-    public let path: FilePath
+package final class TemporaryDirectory: Sendable {
+    package let path: FilePath
 
-    public init() throws {
+    package init() throws {
         let parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
         path = FilePath(parent).appending("qcowbackup-test-\(UUID().uuidString)")
         try FileManager.default.createDirectory(
@@ -17,28 +17,28 @@ public final class TemporaryDirectory: Sendable {
     }
 
     /// Path of a name inside the directory; nothing is created.
-    public func file(_ name: String) -> FilePath {
+    package func file(_ name: String) -> FilePath {
         path.appending(name)
     }
 
     /// Creates or replaces a file.
     @discardableResult
-    public func write(_ bytes: [UInt8], to name: String) throws -> FilePath {
+    package func write(_ bytes: [UInt8], to name: String) throws -> FilePath {
         try Data(bytes).write(to: URL(filePath: file(name).string))
         return file(name)
     }
 
     /// Whole content of a file.
-    public func read(_ name: String) throws -> [UInt8] {
+    package func read(_ name: String) throws -> [UInt8] {
         try [UInt8](Data(contentsOf: URL(filePath: file(name).string)))
     }
 
-    public func exists(_ name: String) -> Bool {
+    package func exists(_ name: String) -> Bool {
         FileManager.default.fileExists(atPath: file(name).string)
     }
 
     /// Names in the directory, sorted.
-    public func names() throws -> [String] {
+    package func names() throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: path.string).sorted()
     }
 
@@ -48,7 +48,7 @@ public final class TemporaryDirectory: Sendable {
 }
 
 /// Runs `body` with a directory of its own, which is removed afterwards.
-public func withTemporaryDirectory<Result>(
+package func withTemporaryDirectory<Result>(
     _ body: (TemporaryDirectory) async throws -> Result
 ) async throws -> Result {
     let directory = try TemporaryDirectory()

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Foundation
-public import SystemPackage
+import SystemPackage
 
 /// A small image in `Fixtures/`, and what is true of it, from the JSON file beside it.
-public struct Fixture: Sendable {
+package struct Fixture: Sendable {
     /// Name of the JSON file without its extension.
-    public let name: String
-    public let facts: FixtureFacts
+    package let name: String
+    package let facts: FixtureFacts
     /// Directory of both files.
     private let directory: FilePath
 
     /// `Fixtures/` at the root of the repository.
-    public static let directory: FilePath = {
+    package static let directory: FilePath = {
         var path = FilePath(#filePath)
         // Tests/TestSupport/Fixtures/Fixture.swift
         for _ in 0..<4 { path.removeLastComponent() }
@@ -20,14 +20,14 @@ public struct Fixture: Sendable {
     }()
 
     /// Reads a description.
-    public init(description path: FilePath) throws {
+    package init(description path: FilePath) throws {
         name = path.stem ?? path.string
         directory = path.removingLastComponent()
         facts = try JSONDecoder().decode(FixtureFacts.self, from: Data(contentsOf: URL(filePath: path.string)))
     }
 
     /// Every fixture, by name.
-    public static func all() throws -> [Fixture] {
+    package static func all() throws -> [Fixture] {
         try known.get()
     }
 
@@ -45,7 +45,7 @@ public struct Fixture: Sendable {
     /// may be changed. The fixture itself stays as it is.
     ///
     /// - Returns: path of the copied image.
-    public func copyIntoPlace(_ target: TemporaryDirectory) throws -> FilePath {
+    package func copyIntoPlace(_ target: TemporaryDirectory) throws -> FilePath {
         let manager = FileManager.default
         let others = try manager.contentsOfDirectory(atPath: directory.string)
             .filter { $0.hasPrefix(name + ".") && !$0.hasSuffix(".json") }
@@ -62,5 +62,5 @@ public struct Fixture: Sendable {
 }
 
 extension Fixture: CustomStringConvertible {
-    public var description: String { name }
+    package var description: String { name }
 }

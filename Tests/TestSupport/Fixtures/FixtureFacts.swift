@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// What the JSON file of a fixture states. Keys are written with hyphens, as in qemu-img's JSON.
-public struct FixtureFacts: Codable, Sendable, Equatable {
+package struct FixtureFacts: Codable, Sendable, Equatable {
     /// One entry of `qemu-img map --output=json`. Offsets and lengths are in bytes.
-    public struct MapEntry: Codable, Sendable, Equatable {
-        public var start: UInt64
-        public var length: UInt64
-        public var depth: Int
-        public var present: Bool
-        public var zero: Bool
-        public var data: Bool
-        public var compressed: Bool?
-        public var offset: UInt64?
+    package struct MapEntry: Codable, Sendable, Equatable {
+        package var start: UInt64
+        package var length: UInt64
+        package var depth: Int
+        package var present: Bool
+        package var zero: Bool
+        package var data: Bool
+        package var compressed: Bool?
+        package var offset: UInt64?
     }
 
     /// Outcome of `qemu-img check`.
-    public struct Check: Codable, Sendable, Equatable {
-        public var exitCode: Int32
+    package struct Check: Codable, Sendable, Equatable {
+        package var exitCode: Int32
 
         private enum CodingKeys: String, CodingKey {
             case exitCode = "exit-code"
@@ -24,9 +24,9 @@ public struct FixtureFacts: Codable, Sendable, Equatable {
     }
 
     /// How the program must refuse the image.
-    public struct Refusal: Codable, Sendable, Equatable {
-        public var exitCode: Int32
-        public var messageContains: [String]
+    package struct Refusal: Codable, Sendable, Equatable {
+        package var exitCode: Int32
+        package var messageContains: [String]
 
         private enum CodingKeys: String, CodingKey {
             case exitCode = "exit-code"
@@ -34,30 +34,30 @@ public struct FixtureFacts: Codable, Sendable, Equatable {
         }
     }
 
-    public enum Format: String, Codable, Sendable {
+    package enum Format: String, Codable, Sendable {
         case qcow2, raw
     }
 
-    public var description: String
+    package var description: String
     /// Commands that made the image.
-    public var commands: [String]
+    package var commands: [String]
     /// Name of the image's file, beside the description.
-    public var file: String
-    public var format: Format
+    package var file: String
+    package var format: Format
     /// What `qcowbackup` must be given in addition.
-    public var arguments: [String]
+    package var arguments: [String]
     /// In bytes.
-    public var virtualSize: UInt64?
+    package var virtualSize: UInt64?
     /// In bytes.
-    public var clusterSize: UInt64?
-    public var map: [MapEntry]?
+    package var clusterSize: UInt64?
+    package var map: [MapEntry]?
     /// Digest of what a guest sees, in hexadecimal.
-    public var sha256: String?
-    public var check: Check?
+    package var sha256: String?
+    package var check: Check?
     /// `nil` where the image must be accepted.
-    public var error: Refusal?
+    package var error: Refusal?
     /// What listing the image's bitmaps says, where they are damaged; the disk itself can be read.
-    public var bitmaps: Refusal?
+    package var bitmaps: Refusal?
 
     private enum CodingKeys: String, CodingKey {
         case description, commands, file, format, arguments, map, sha256, check, error, bitmaps

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Foundation
-public import SystemPackage
+import SystemPackage
 
 /// An external program. Arguments reach it as they are: there is no shell in between.
-public struct Program: Sendable {
-    public let name: String
+package struct Program: Sendable {
+    package let name: String
     /// `nil` where it is not installed.
-    public let path: FilePath?
+    package let path: FilePath?
 
     /// Looks a program up in `PATH`.
-    public init(_ name: String) {
+    package init(_ name: String) {
         let directories = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":")
         self.init(
             name: name,
@@ -18,20 +18,20 @@ public struct Program: Sendable {
                 .first { FileManager.default.isExecutableFile(atPath: $0.string) })
     }
 
-    public init(name: String, path: FilePath?) {
+    package init(name: String, path: FilePath?) {
         self.name = name
         self.path = path
     }
 
     /// For `.enabled(if:)`: a test without its program is to be seen as skipped.
-    public var isInstalled: Bool { path != nil }
+    package var isInstalled: Bool { path != nil }
 
     /// Starts the program and lets it run.
     ///
     /// - Parameters:
     ///   - environment: set in addition to this process's own.
     ///   - directory: working directory; `nil` stands for this process's own.
-    public func start(
+    package func start(
         _ arguments: [String], environment: [String: String] = [:], directory: FilePath? = nil
     ) throws(ProgramError) -> RunningProgram {
         guard let path else { throw .notFound(program: name) }
@@ -45,7 +45,7 @@ public struct Program: Sendable {
     }
 
     /// Runs the program to its end, whatever its exit code.
-    public func run(
+    package func run(
         _ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:], directory: FilePath? = nil,
         timeout: Duration = .seconds(60)
     ) async throws(ProgramError) -> ProgramResult {
@@ -57,7 +57,7 @@ public struct Program: Sendable {
 
     /// Runs the program to its end, which must be exit code 0.
     @discardableResult
-    public func runSuccessfully(
+    package func runSuccessfully(
         _ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:], directory: FilePath? = nil,
         timeout: Duration = .seconds(60)
     ) async throws(ProgramError) -> ProgramResult {
@@ -71,16 +71,16 @@ public struct Program: Sendable {
 }
 
 extension Program {
-    public static let qemuIMG = Program("qemu-img")
-    public static let qemuIO = Program("qemu-io")
-    public static let qemuNBD = Program("qemu-nbd")
-    public static let qemuStorageDaemon = Program("qemu-storage-daemon")
-    public static let nbdkit = Program("nbdkit")
-    public static let nbdinfo = Program("nbdinfo")
-    public static let strace = Program("strace")
+    package static let qemuIMG = Program("qemu-img")
+    package static let qemuIO = Program("qemu-io")
+    package static let qemuNBD = Program("qemu-nbd")
+    package static let qemuStorageDaemon = Program("qemu-storage-daemon")
+    package static let nbdkit = Program("nbdkit")
+    package static let nbdinfo = Program("nbdinfo")
+    package static let strace = Program("strace")
 
     /// The program of this package, built beside the tests; `QCOWBACKUP_PROGRAM` names another one.
-    public static let qcowbackup: Program = {
+    package static let qcowbackup: Program = {
         let name = "qcowbackup"
         let override = ProcessInfo.processInfo.environment["QCOWBACKUP_PROGRAM"]
         // The test bundle is the running executable, and SwiftPM puts all products into one directory.

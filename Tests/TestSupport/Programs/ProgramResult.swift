@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// How a program ended, and what it said.
-public struct ProgramResult: Sendable, CustomStringConvertible {
+package struct ProgramResult: Sendable, CustomStringConvertible {
     /// Exit status; 128 and the number of the signal that ended it, as a shell reports it.
-    public let exitCode: Int32
-    public let outputBytes: [UInt8]
-    public let errorBytes: [UInt8]
+    package let exitCode: Int32
+    package let outputBytes: [UInt8]
+    package let errorBytes: [UInt8]
 
-    public var standardOutput: String { String(decoding: outputBytes, as: UTF8.self) }
-    public var standardError: String { String(decoding: errorBytes, as: UTF8.self) }
+    package var standardOutput: String { String(decoding: outputBytes, as: UTF8.self) }
+    package var standardError: String { String(decoding: errorBytes, as: UTF8.self) }
 
-    public var description: String {
+    package var description: String {
         "exit code \(exitCode)\nstdout: \(standardOutput)\nstderr: \(standardError)"
     }
 }
 
 /// A program that could not be run, or did not do what was waited for.
-public enum ProgramError: Error, Sendable, CustomStringConvertible {
+package enum ProgramError: Error, Sendable, CustomStringConvertible {
     case notFound(program: String)
     case notStarted(program: String, errno: Int32)
     case timedOut(program: String, seconds: Double, result: ProgramResult)
@@ -25,7 +25,7 @@ public enum ProgramError: Error, Sendable, CustomStringConvertible {
     /// `runSuccessfully` met an exit code other than 0.
     case failed(commandLine: String, result: ProgramResult)
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .notFound(let program): "\(program) is not installed"
         case .notStarted(let program, let errno): "\(program) was not started: errno \(errno)"

@@ -6,7 +6,7 @@ import Glibc
 import SystemPackage
 
 /// A program that was started. It is killed, with the processes of its group, when this object goes.
-public final class RunningProgram: Sendable {
+package final class RunningProgram: Sendable {
     private struct State: Sendable {
         var output: [UInt8] = []
         var error: [UInt8] = []
@@ -18,8 +18,8 @@ public final class RunningProgram: Sendable {
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
-    public let name: String
-    public let processID: Int32
+    package let name: String
+    package let processID: Int32
     private let state: Locked<State>
 
     init(
@@ -81,7 +81,7 @@ public final class RunningProgram: Sendable {
     }
 
     /// Sends bytes to the program's standard input, all of them unless it has closed it.
-    public func write(_ bytes: [UInt8]) async {
+    package func write(_ bytes: [UInt8]) async {
         guard !bytes.isEmpty else { return }
         await withCheckedContinuation { continuation in
             // A pipe can be full: a thread of its own waits.
@@ -98,17 +98,17 @@ public final class RunningProgram: Sendable {
         }
     }
 
-    public func write(_ text: String) async {
+    package func write(_ text: String) async {
         await write([UInt8](text.utf8))
     }
 
     /// Ends the program's standard input.
-    public func closeInput() {
+    package func closeInput() {
         if let descriptor = state.withLock({ $0.input.take() }) { Glibc.close(descriptor) }
     }
 
     /// Sends a signal to the program alone.
-    public func signal(_ number: Int32) {
+    package func signal(_ number: Int32) {
         // The lock keeps the number from belonging to another process: it is freed once the exit code is there.
         state.withLock { state in
             if state.exitCode == nil { _ = Glibc.kill(processID, number) }
@@ -118,7 +118,7 @@ public final class RunningProgram: Sendable {
     /// Waits until standard output and standard error, one after the other, contain a text.
     ///
     /// - Throws: `ProgramError.ended` where the program ends before; `timedOut`, and then the program is killed.
-    public func waitForOutput(_ text: String, timeout: Duration = .seconds(30)) async throws(ProgramError) {
+    package func waitForOutput(_ text: String, timeout: Duration = .seconds(30)) async throws(ProgramError) {
         let needle = [UInt8](text.utf8)
         try await wait(timeout: timeout) {
             $0.output.contains(needle) || $0.error.contains(needle) || $0.exitCode != nil
@@ -132,13 +132,13 @@ public final class RunningProgram: Sendable {
     /// Waits for the program's end.
     ///
     /// - Throws: `ProgramError.timedOut`, and then the program is killed.
-    public func wait(timeout: Duration = .seconds(60)) async throws(ProgramError) -> ProgramResult {
+    package func wait(timeout: Duration = .seconds(60)) async throws(ProgramError) -> ProgramResult {
         try await wait(timeout: timeout) { $0.exitCode != nil }
         return result
     }
 
     /// Output so far, and the exit code if there is one already, else -1.
-    public var result: ProgramResult {
+    package var result: ProgramResult {
         state.withLock { ProgramResult(exitCode: $0.exitCode ?? -1, outputBytes: $0.output, errorBytes: $0.error) }
     }
 

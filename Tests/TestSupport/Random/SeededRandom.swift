@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// Reproducible random numbers: the same seed gives the same sequence on every machine (SplitMix64).
-public struct SeededRandom: RandomNumberGenerator, Sendable {
+package struct SeededRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
-    public init(seed: UInt64) {
+    package init(seed: UInt64) {
         state = seed
     }
 
-    public mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var mixed = state
         mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -17,12 +17,12 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
     }
 
     /// One of the values, of which there are some.
-    public mutating func pick<Value>(_ values: [Value]) -> Value {
+    package mutating func pick<Value>(_ values: [Value]) -> Value {
         values[Int.random(in: 0..<values.count, using: &self)]
     }
 
     /// Bytes that no compressor can shorten.
-    public mutating func bytes(count: Int) -> [UInt8] {
+    package mutating func bytes(count: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count + 7)
         while bytes.count < count {
@@ -33,7 +33,7 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
     }
 
     /// Bytes that compress well and are nowhere zero: short runs of one value.
-    public mutating func compressibleBytes(count: Int) -> [UInt8] {
+    package mutating func compressibleBytes(count: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count)
         while bytes.count < count {
@@ -46,7 +46,7 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
     /// A non-empty range inside `0..<limit`; lengths are spread over all orders of magnitude.
     ///
     /// - Parameter alignment: both ends are multiples of it, but for an end at `limit`.
-    public mutating func range(below limit: UInt64, alignment: UInt64 = 1) -> Range<UInt64> {
+    package mutating func range(below limit: UInt64, alignment: UInt64 = 1) -> Range<UInt64> {
         precondition(limit > 0 && alignment > 0)
         let units = (limit - 1) / alignment + 1
         let start = UInt64.random(in: 0..<units, using: &self)

@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BackupService
+import DiskChain
 import Qcow2Format
 
 /// What is known of images, as qemu-img's JSON; what that has no key for is under `qcowbackup`.

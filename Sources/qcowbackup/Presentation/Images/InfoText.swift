@@ -2,6 +2,7 @@
 
 import BackupManifest
 import BackupService
+import DiskChain
 import FoundationEssentials
 import Qcow2Format
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import BackupService
+import DiskChain
 import Qcow2Format
 
 /// The picture of a disk and its chain as a file that a browser shows, with nothing from elsewhere in it.
