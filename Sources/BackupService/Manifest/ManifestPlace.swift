@@ -79,7 +79,8 @@ struct ManifestPlace: Sendable {
         return FilePlace(path: beside, content: .manifest, replaced: file)
     }
 
-    private static func isManifest(_ file: any Storage) async -> Bool {
+    /// Whether a file begins as manifests do.
+    static func isManifest(_ file: any Storage) async -> Bool {
         let count = min(file.length, 64)
         guard let bytes = try? await file.contents(at: 0, count: Int(count)) else { return false }
         return Manifest.isManifest(bytes)

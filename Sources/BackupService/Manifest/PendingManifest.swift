@@ -45,10 +45,8 @@ struct PendingManifest {
 
     private func isReplaceable() async -> Bool {
         guard (try? FileStatus(path: path, followsLink: false)) != nil else { return true }
-        guard let file = try? LocalStorage.open(path, access: .readOnly, lock: nil),
-            let start = try? await file.contents(at: 0, count: Int(min(file.length, 64)))
-        else { return false }
-        return Manifest.isManifest(start)
+        guard let file = try? LocalStorage.open(path, access: .readOnly, lock: nil) else { return false }
+        return await ManifestPlace.isManifest(file)
     }
 
     private func isOfImage(_ header: ManifestHeader) async -> Bool {

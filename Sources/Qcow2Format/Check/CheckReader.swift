@@ -19,11 +19,7 @@ struct CheckReader: Sendable {
     }
 
     func bytes(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var span = bytes.mutableSpan
-        var target = span.mutableBytes
-        try await read(at: offset, into: &target)
-        return bytes
+        try await file.paddedContents(at: offset, count: count, fileLength: length)
     }
 
     /// Big-endian words.

@@ -2,7 +2,6 @@
 
 import BinaryCoding
 import BlockIO
-import SystemPackage
 
 /// Counting references, window after window.
 extension CheckRun {
@@ -223,7 +222,7 @@ extension CheckRun {
             count: UInt64(isOne ? use.activePlain : use.activeCopied), &scanner.log)
     }
 
-    private func noteCopied(
+    func noteCopied(
         _ structure: Qcow2Error.Structure, at offset: UInt64, guest: UInt64, isOne: Bool, count: UInt64,
         _ log: inout ProblemLog
     ) {
@@ -241,59 +240,6 @@ extension CheckRun {
         if fixedClusters.contains(overlap.cluster) { return true }
         guard let table = table(at: overlap.cluster << clusterBits) else { return false }
         return overlap.isActive && table.activeCount > 0 || overlap.isInSnapshot && table.count > table.activeCount
-    }
-
-    /// Compares the copied flags of active L1 entries that lead behind the end of the file with the refcounts there. These
-    /// tables are not kept: there may be as many as the L1 table has entries.
-    private func settleFarTables() async throws(BlockError) {
-        guard hasFarTables, let active = l1Tables.first else { return }
-        try await forEachEntry(of: active) { (entry, index) async throws(BlockError) in
-            guard let offset = entry.l2TableOffset?.bytes, isPastEnd(offset),
-                let refcount = try await refcount(of: offset >> clusterBits), (refcount == 1) != entry.isCopied
-            else { return }
-            noteCopied(
-                .l2Table, at: offset, guest: UInt64(index) << UInt64(geometry.l2CoverageBits), isOne: refcount == 1,
-                count: 1, &log)
-        }
-    }
-
-    /// Finds out which compressed clusters are whole although the file ends before they may. Writers record whole sectors,
-    /// and the last one need not be there.
-    private func settleCutStreams(_ scanner: L2Scanner) async throws(BlockError) {
-        if scanner.unknownCutStreams > 0 {
-            log.note(
-                .compressed, Qcow2Error.Structure.compressedCluster.rawValue, count: scanner.unknownCutStreams,
-                "the end of the file cuts off a part of it")
-        }
-        guard !scanner.cutStreams.isEmpty else { return }
-        guard
-            var decompressor = try? ClusterDecompressor(
-                type: layout.compressionType, clusterSize: Int(clusterLength))
-        else { throw .system(SystemCallError(call: "allocate", errno: .noMemory, path: reader.file.name)) }
-        var cluster = AlignedBuffer(count: Int(clusterLength))
-        for (descriptor, stream) in scanner.cutStreams.sorted(by: { $0.value.guest < $1.value.guest }) {
-            guard let stored = descriptor.clipped(toFileLength: reader.length) else { continue }
-            // At most two clusters.
-            let count = Int(min(stored.length, reader.length - stored.offset.bytes))
-            let bytes = try await reader.bytes(at: stored.offset.bytes, count: count)
-            var target = cluster.mutableBytes
-            if (try? decompressor.decompress(bytes.span.bytes, into: &target)) != nil { continue }
-            brokenStreams.insert(descriptor)
-            log.note(
-                .compressed, Qcow2Error.Structure.compressedCluster.rawValue, at: descriptor.offset.bytes,
-                guest: stream.guest, count: stream.count,
-                "the file ends before its data does (\(reader.length) bytes)")
-        }
-    }
-
-    /// Compares copied flags with the refcounts of clusters behind the end of the file.
-    private func settleStrays(_ strays: [L2Scanner.Stray]) async throws(BlockError) {
-        for stray in strays {
-            guard let refcount = try await refcount(of: stray.offset >> clusterBits) else { continue }
-            if (refcount == 1) == stray.isCopied { continue }
-            noteCopied(
-                stray.structure, at: stray.offset, guest: stray.guest, isOne: refcount == 1, count: stray.count, &log)
-        }
     }
 
     /// Reads a part of the file into the buffer.

@@ -22,11 +22,15 @@ extension Storage {
     }
 
     /// Bytes of the file, with zeroes for what lies behind its end.
-    func paddedContents(at offset: UInt64, count: Int) async throws(BlockError) -> [UInt8] {
+    ///
+    /// - Parameter fileLength: where the file ends, in bytes; `nil` for where it ends now.
+    func paddedContents(
+        at offset: UInt64, count: Int, fileLength: UInt64? = nil
+    ) async throws(BlockError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         var span = bytes.mutableSpan
         var target = span.mutableBytes
-        try await readPadded(at: offset, into: &target)
+        try await readPadded(at: offset, into: &target, fileLength: fileLength)
         return bytes
     }
 }

@@ -190,4 +190,26 @@ import Testing
         try await top.writeZeroes(at: end - UInt64(Self.clusterLength), length: UInt64(Self.clusterLength))
         #expect(try await top.lostPadding() == [])
     }
+
+    /// Any number of entries may lead to the last cluster of a small file: what is remembered of them has a bound.
+    @Test func hostilePadding() async throws {
+        var options = Qcow2Options(size: 64 << 20)
+        options.clusterBits = 12
+        let file = MemoryDevice(name: "image.qcow2", length: 0)
+        let image = try await Qcow2Image.create(options, in: file)
+        try await image.write(at: 0, bytes: [UInt8](repeating: 1, count: Self.clusterLength))
+        try await image.close()
+        var bytes = file.snapshot.allBytes
+        func word(_ offset: Int) -> UInt64 { (try? bytes.span.bytes.bigEndian(at: offset)) ?? 0 }
+        let (l1, end) = (Int(word(40)), bytes.count)
+        let table = word(l1)
+        for index in 0..<32 { bytes.storeBigEndian(table, at: l1 + index * 8) }
+        let l2 = Int(table & L2Entry.offsetMask)
+        for index in 0..<512 { bytes.storeBigEndian(UInt64(end), at: l2 + index * 8) }
+        // One cluster behind the last one, of which a byte is there.
+        bytes.storeBigEndian(UInt64(end + Self.clusterLength), at: l2)
+        let lost = try await open(bytes + [1]).lostPadding()
+        #expect(lost.count == 4096 && lost.last?.upperBound == 64 << 20, "\(lost.count)")
+        #expect(zip(lost, lost.dropFirst()).allSatisfy { $0.upperBound <= $1.lowerBound })
+    }
 }
